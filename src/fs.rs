@@ -1,0 +1,1 @@
+//! Confined file operations: on directory descriptors, never on path strings.

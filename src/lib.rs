@@ -1,0 +1,66 @@
+//! yado builds container images without a daemon and without root.
+//!
+//! The modules stand in the order in which a Dockerfile travels to a registry:
+//!
+//! ```text
+//! Dockerfile text ─ dockerfile ─► instructions ─ plan ─► steps of stages
+//!                                                          │
+//! build context ──── context ────────────────────────────► build
+//!                                                          │
+//!        base image ─ registry ─► store ─ rootfs ─► sandbox (a RUN step)
+//!                                                          │
+//!                        snapshot (what changed) ─► layer (tar, compression, digests)
+//!                                                          │
+//!                              image (config, manifest) ─► store ─► registry
+//! ```
+//!
+//! The library never prints, never exits and never reads the environment; that
+//! is [`cli`]'s part.
+
+/// Text to typed instructions, with the place of each in the file.
+pub mod dockerfile;
+
+/// Instructions to stages and steps, expanded and pruned.
+pub mod plan;
+
+/// Where the files of COPY and ADD come from.
+pub mod context;
+
+/// One HTTP client: TLS, retries, credentials.
+pub mod net;
+
+/// Pull from and push to registries.
+pub mod registry;
+
+/// Blobs, unpacked layers and names on disk.
+pub mod store;
+
+/// Layers to the tree of a stage.
+pub mod rootfs;
+
+/// A process in a root file system of its own.
+pub mod sandbox;
+
+/// What a step changed.
+pub mod snapshot;
+
+/// Tar archives of layers, and their compression.
+pub mod layer;
+
+/// The image model: digests, references and documents.
+pub mod image;
+
+/// Runs a plan.
+pub mod build;
+
+/// What happens, as events, and how it is shown.
+pub mod report;
+
+/// The command line.
+pub mod cli;
+
+/// Confined file operations.
+pub mod fs;
+
+/// System calls that need `unsafe`.
+pub mod sys;
