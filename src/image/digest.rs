@@ -176,7 +176,10 @@ mod tests {
     #[test]
     fn hashes_to_the_published_value() {
         assert_eq!(Digest::of(b"").as_str(), EMPTY);
-        assert_eq!(EMPTY.parse::<Digest>().map(|d| d.short().to_owned()), Ok("e3b0c44298fc".into()));
+        assert_eq!(
+            EMPTY.parse::<Digest>().map(|d| d.short().to_owned()),
+            Ok("e3b0c44298fc".into())
+        );
     }
 
     #[test]

@@ -124,7 +124,9 @@ pub enum DocumentError {
     #[error("malformed {0}")]
     Json(String, #[source] serde_json::Error),
     /// A media type that yado does not read.
-    #[error("unsupported manifest type {0:?}, expected an OCI or Docker version 2 manifest or index")]
+    #[error(
+        "unsupported manifest type {0:?}, expected an OCI or Docker version 2 manifest or index"
+    )]
     MediaType(String),
     /// A document that could be read as a manifest and as an index (CVE-2021-41190).
     #[error("ambiguous document: it has both \"layers\" and \"manifests\"")]
@@ -143,15 +145,16 @@ impl Document {
     /// Reads a manifest or index that was announced as `media_type`; an empty
     /// or generic type is read from the document itself.
     pub fn parse(bytes: &[u8], media_type: &str) -> Result<Self, DocumentError> {
-        use media_type as types;
+        use self::media_type as types;
         let served = media_type.split(';').next().unwrap_or_default().trim();
-        let value: Map<String, Value> = serde_json::from_slice(bytes)
-            .map_err(|e| DocumentError::Json("manifest".into(), e))?;
+        let value: Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|e| DocumentError::Json("manifest".into(), e))?;
         if value.contains_key("layers") && value.contains_key("manifests") {
             return Err(DocumentError::Ambiguous);
         }
         let own = value.get("mediaType").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let generic = matches!(served, "" | "application/json" | "application/octet-stream" | "text/plain");
+        let generic =
+            matches!(served, "" | "application/json" | "application/octet-stream" | "text/plain");
         let effective = match (generic, own.as_str()) {
             (false, "") => served.to_owned(),
             (false, own) if own != served => {
@@ -188,7 +191,10 @@ mod tests {
             Err(DocumentError::Mismatch { .. })
         ));
         assert!(matches!(
-            Document::parse(br#"{"schemaVersion":1}"#, "application/vnd.docker.distribution.manifest.v1+json"),
+            Document::parse(
+                br#"{"schemaVersion":1}"#,
+                "application/vnd.docker.distribution.manifest.v1+json"
+            ),
             Err(DocumentError::MediaType(_))
         ));
     }
@@ -196,7 +202,8 @@ mod tests {
     #[test]
     fn keeps_unknown_keys() -> Result<(), DocumentError> {
         let text = br#"{"schemaVersion":2,"manifests":[],"vendor.key":{"a":1}}"#;
-        let Document::Index(index) = Document::parse(text, "application/json; charset=utf-8")? else {
+        let Document::Index(index) = Document::parse(text, "application/json; charset=utf-8")?
+        else {
             return Err(DocumentError::Ambiguous);
         };
         assert!(index.extra.contains_key("vendor.key"));

@@ -61,7 +61,9 @@ impl FromStr for Platform {
         let parts: Vec<&str> = text.split('/').collect();
         let good = |part: &&str| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
         if !(2..=3).contains(&parts.len()) || !parts.iter().all(good) {
             return Err(PlatformError(text.to_owned()));

@@ -93,7 +93,9 @@ impl FromStr for Reference {
         if let Some(tag) = tag
             && !is_tag(tag)
         {
-            return Err(fail("a tag is 1 to 128 letters, digits, '_', '.' or '-', not beginning with '.' or '-'"));
+            return Err(fail(
+                "a tag is 1 to 128 letters, digits, '_', '.' or '-', not beginning with '.' or '-'",
+            ));
         }
         let (host, path) = split_host(name);
         if !is_host(host) {
@@ -108,7 +110,9 @@ impl FromStr for Reference {
             return Err(fail("the repository path must be lower case"));
         }
         if !path.split('/').all(is_path_component) {
-            return Err(fail("a path component is lower-case letters and digits, separated by '.', '_', '__' or '-'"));
+            return Err(fail(
+                "a path component is lower-case letters and digits, separated by '.', '_', '__' or '-'",
+            ));
         }
         if host.len() + 1 + path.len() > 255 {
             return Err(fail("it is longer than 255 characters"));
@@ -181,7 +185,8 @@ fn is_path_component(component: &str) -> bool {
         }
         let separator = bytes[at..].iter().take_while(|b| !alphanumeric(**b)).count();
         let separator_text = &component[at..at + separator];
-        let good = matches!(separator_text, "." | "_" | "__") || separator_text.bytes().all(|b| b == b'-');
+        let good =
+            matches!(separator_text, "." | "_" | "__") || separator_text.bytes().all(|b| b == b'-');
         if !good {
             return false;
         }
@@ -241,8 +246,22 @@ mod tests {
     fn refuses_what_docker_refuses() {
         let long = format!("h.io/{}", "a".repeat(256));
         for bad in [
-            "", "X", "h.io/X/y", "a//b", "a/b..c", "a:b:c", "a@sha256:abc", "a:", "a:-x", "a/", "/a",
-            "http://h.io/a", "h.io:99999/a", "[::g]/a", "a b", &long,
+            "",
+            "X",
+            "h.io/X/y",
+            "a//b",
+            "a/b..c",
+            "a:b:c",
+            "a@sha256:abc",
+            "a:",
+            "a:-x",
+            "a/",
+            "/a",
+            "http://h.io/a",
+            "h.io:99999/a",
+            "[::g]/a",
+            "a b",
+            &long,
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }

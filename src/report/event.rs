@@ -120,7 +120,12 @@ pub struct Transfer {
 }
 
 /// Reports the start of a transfer; its end is reported when the value is dropped.
-pub fn transfer(sink: &Arc<dyn Sink>, kind: TransferKind, name: impl Into<String>, total: Option<u64>) -> Transfer {
+pub fn transfer(
+    sink: &Arc<dyn Sink>,
+    kind: TransferKind,
+    name: impl Into<String>,
+    total: Option<u64>,
+) -> Transfer {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     sink.event(Event::TransferStarted { transfer: id, kind, name: name.into(), total });
