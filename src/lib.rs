@@ -64,3 +64,6 @@ pub mod fs;
 
 /// System calls that need `unsafe`.
 pub mod sys;
+
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,231 @@
-//! (being written)
+//! The store: blobs, named images, unpacked layers and remembered steps on disk.
+//!
+//! ```text
+//! ROOT/
+//! ├── oci-layout, index.json        an OCI image layout that any tool can read
+//! ├── blobs/sha256/HEX              content by digest
+//! └── yado/
+//!     ├── lock                      shared by every user, exclusive for prune
+//!     ├── index.lock                exclusive while index.json is rewritten
+//!     ├── layers/IDS/HEX/           a layer's tree by diff_id; IDS is the id mapping
+//!     ├── steps/HEX                 what a step made, by its cache key
+//!     └── work/NAME/                files of one running process, locked by it
+//! ```
+//!
+//! Everything is made in `work/` and renamed to its place when it is complete,
+//! so that a process killed at any instant leaves nothing half-written in a
+//! place that is read. What a dead process left in `work/` is removed when the
+//! store is next opened. There is no `fsync`: after a power cut a blob may be
+//! short, which its digest shows, since every blob is verified when it leaves.
+
+mod blob;
+mod garbage;
+mod names;
+mod tree;
+mod work;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::image::Digest;
+
+pub use blob::{BlobError, BlobWriter};
+pub use garbage::{Pruned, Usage};
+pub use names::Named;
+pub use work::WorkDir;
+
+/// A content-addressed store on disk; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    /// Tells apart trees whose owners were mapped differently.
+    ids: String,
+    /// Held shared as long as the store is open.
+    lock: fs::File,
+    work: WorkDir,
+}
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or directory of the store could not be used.
+    #[error("{action} {path}", path = path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory holds something else.
+    #[error("{0} is not empty and not a yado store; choose another directory with --root")]
+    Foreign(PathBuf),
+    /// A document of the store cannot be read.
+    #[error("{path} is damaged: {source}; remove the file, images named in it must be built or pulled again", path = path.display())]
+    Damaged {
+        /// The document.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A blob is missing or not what its digest says.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// Prune found the store in use.
+    #[error("another yado is using the store {0}; try again when it has finished")]
+    Busy(PathBuf),
+}
+
+impl StoreError {
+    /// For `map_err` on a file operation: `action` is a verb, such as "create".
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+impl Store {
+    /// Opens the store at `root`, making it if there is none. `ids` names the
+    /// mapping of owners under which this process sees files.
+    pub fn open(root: &Path, ids: &str) -> Result<Self, StoreError> {
+        let existed = root.join("oci-layout").is_file();
+        if !existed && fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
+            // Another process may be making the same store just now.
+            if !root.join("yado").is_dir() {
+                return Err(StoreError::Foreign(root.to_owned()));
+            }
+        }
+        for dir in ["yado/work", "yado/steps", "yado/layers", "blobs/sha256"] {
+            let path = root.join(dir);
+            fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
+        }
+        let trees = root.join("yado/layers").join(ids);
+        fs::create_dir_all(&trees).map_err(StoreError::io("create", &trees))?;
+        let lock = work::lock_shared(&root.join("yado/lock"))?;
+        let work = WorkDir::create(&root.join("yado/work"))?;
+        let layout = root.join("oci-layout");
+        if !existed {
+            work.write_file(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        Ok(Self {
+            inner: Arc::new(Inner { root: root.to_owned(), ids: ids.to_owned(), lock, work }),
+        })
+    }
+
+    /// Where the store is.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// A directory for this process's own files; it goes when the store is closed.
+    pub fn work(&self) -> &WorkDir {
+        &self.inner.work
+    }
+
+    /// Where the blob `digest` is, or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.inner.root.join("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::image::{Descriptor, DiffId, Platform, media_type};
+    use crate::testing::TempDir;
+
+    #[test]
+    fn a_blob_is_there_whole_and_verified_or_not_at_all() -> Result<(), StoreError> {
+        let temp = TempDir::new("store-blob");
+        let store = Store::open(temp.path(), "ids")?;
+        let digest = store.put_blob(b"hello")?;
+        assert_eq!(store.read_document(&digest)?, b"hello");
+
+        let wrong = Descriptor::new("x", Digest::of(b"other"), 5);
+        let mut writer = store.blob_writer(Some(&wrong))?;
+        writer.write_all(b"hellx").map_err(StoreError::io("write", temp.path()))?;
+        assert!(matches!(writer.finish(), Err(StoreError::Blob(BlobError::Digest { .. }))));
+        assert!(!store.blob_path(&wrong.digest).exists());
+
+        fs::write(store.blob_path(&digest), "changed")
+            .map_err(StoreError::io("write", temp.path()))?;
+        assert!(matches!(
+            store.read_document(&digest),
+            Err(StoreError::Blob(BlobError::Digest { .. }))
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_a_living_one_kept() -> Result<(), StoreError> {
+        let temp = TempDir::new("store-dead");
+        let store = Store::open(temp.path(), "ids")?;
+        let dead = temp.path().join("yado/work/1-dead");
+        fs::create_dir_all(dead.join("half")).map_err(StoreError::io("create", &dead))?;
+        fs::write(dead.with_extension("lock"), "").map_err(StoreError::io("create", &dead))?;
+        let other = Store::open(temp.path(), "ids")?;
+        assert!(!dead.exists() && !dead.with_extension("lock").exists());
+        assert!(store.work().path().exists() && other.work().path().exists());
+        Ok(())
+    }
+
+    #[test]
+    fn prune_keeps_what_names_need_and_waits_for_no_one() -> Result<(), StoreError> {
+        let temp = TempDir::new("store-prune");
+        let store = Store::open(temp.path(), "ids")?;
+        let layer = store.put_blob(b"layer")?;
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{layer}"]}}}}"#
+        );
+        let config = store.put_blob(config.as_bytes())?;
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{config}","size":1}},"layers":[{{"mediaType":"{}","digest":"{layer}","size":5}}]}}"#,
+            media_type::OCI_CONFIG,
+            media_type::OCI_LAYER
+        );
+        let digest = store.put_blob(manifest.as_bytes())?;
+        let descriptor = Descriptor::new(media_type::OCI_MANIFEST, digest, manifest.len() as u64);
+        let reference = "localhost/app".parse().expect("a reference");
+        store.name(&reference, &descriptor)?;
+        assert_eq!(
+            store.resolve(&reference, &Platform::host())?.map(|d| d.digest),
+            Some(descriptor.digest)
+        );
+        store.put_blob(b"garbage")?;
+        store.put_step(&layer, b"{}")?;
+        for id in [&layer, &config] {
+            let tree = store.work().fresh("tree");
+            fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
+            store.put_tree(&DiffId(id.clone()), &tree)?;
+        }
+
+        let other = Store::open(temp.path(), "ids")?;
+        assert!(matches!(other.clone().prune(false), Err(StoreError::Busy(_))));
+        drop(store);
+        let pruned = other.prune(false)?;
+        assert_eq!((pruned.blobs, pruned.trees, pruned.steps), (1, 1, 1));
+        let usage = Store::open(temp.path(), "ids")?.usage()?;
+        assert_eq!((usage.images, usage.blobs, usage.trees), (1, 3, 1));
+        let pruned = Store::open(temp.path(), "ids")?.prune(true)?;
+        assert_eq!((pruned.blobs, pruned.trees), (3, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_foreign_directory_is_left_alone() {
+        let temp = TempDir::new("store-foreign");
+        fs::write(temp.path().join("thesis.txt"), "x").expect("write");
+        assert!(matches!(Store::open(temp.path(), "ids"), Err(StoreError::Foreign(_))));
+    }
+}

@@ -1,0 +1,204 @@
+//! Blobs: written once, under their digest, verified.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
+
+use super::{Store, StoreError};
+use crate::image::{Descriptor, Digest, Hasher};
+
+/// Why a blob cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The store does not have it.
+    #[error("blob {0} is not in the store")]
+    Missing(Digest),
+    /// Its bytes are not those of its digest.
+    #[error("blob {expected} has the digest {actual}")]
+    Digest {
+        /// What it should be.
+        expected: Digest,
+        /// What it is.
+        actual: Digest,
+    },
+    /// Its length is not that of its descriptor.
+    #[error("blob {digest} has {actual} bytes, its descriptor says {expected}")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// What its descriptor says.
+        expected: u64,
+        /// What it has.
+        actual: u64,
+    },
+    /// It is larger than any document of its kind may be.
+    #[error("blob {digest} has {size} bytes, more than the {limit} that are read as a document")]
+    TooLarge {
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+}
+
+impl Store {
+    /// The most bytes of a manifest or configuration.
+    pub const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+
+    /// Whether the blob is there, at the size its descriptor says.
+    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        fs::metadata(self.blob_path(&descriptor.digest)).is_ok_and(|m| m.len() == descriptor.size)
+    }
+
+    /// Opens a blob for reading; its content was verified when it was written.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.blob_path(digest);
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(BlobError::Missing(digest.clone()).into())
+            }
+            other => other.map_err(StoreError::io("open", &path)),
+        }
+    }
+
+    /// Reads a manifest or configuration and verifies it again.
+    pub fn read_document(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let mut file = self.open_blob(digest)?;
+        let path = self.blob_path(digest);
+        let size = file.metadata().map_err(StoreError::io("read", &path))?.len();
+        if size > Self::DOCUMENT_LIMIT {
+            return Err(BlobError::TooLarge {
+                digest: digest.clone(),
+                size,
+                limit: Self::DOCUMENT_LIMIT,
+            }
+            .into());
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        file.read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        let mut hasher = digest.hasher();
+        hasher.update(&bytes);
+        let actual = hasher.finish();
+        if actual != *digest {
+            return Err(BlobError::Digest { expected: digest.clone(), actual }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Stores a small blob that is in memory.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let mut writer = self.blob_writer(None)?;
+        writer.write_all(bytes).map_err(|e| writer.error(e))?;
+        Ok(writer.finish()?.0)
+    }
+
+    /// Begins a blob; with `expected`, it must turn out to be that one.
+    pub fn blob_writer(&self, expected: Option<&Descriptor>) -> Result<BlobWriter, StoreError> {
+        let path = self.work().fresh("blob");
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("create", &path))?;
+        let hasher = expected.map_or_else(Hasher::new, |descriptor| descriptor.digest.hasher());
+        let expected = expected.map(|descriptor| (descriptor.digest.clone(), descriptor.size));
+        Ok(BlobWriter {
+            store: self.clone(),
+            path,
+            file,
+            hasher,
+            written: 0,
+            expected,
+            done: false,
+        })
+    }
+}
+
+/// A blob being written; it is in the store only after [`BlobWriter::finish`].
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Store,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    written: u64,
+    expected: Option<(Digest, u64)>,
+    done: bool,
+}
+
+impl BlobWriter {
+    /// How many bytes were written.
+    pub fn position(&self) -> u64 {
+        self.written
+    }
+
+    /// Forgets what was written, to begin again.
+    pub fn restart(&mut self) -> Result<(), StoreError> {
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .map_err(StoreError::io("truncate", &self.path))?;
+        self.hasher =
+            self.expected.as_ref().map_or_else(Hasher::new, |(digest, _)| digest.hasher());
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Verifies the blob and moves it to its place; gives its digest and size in bytes.
+    pub fn finish(mut self) -> Result<(Digest, u64), StoreError> {
+        let digest = self.verify()?;
+        let target = self.store.blob_path(&digest);
+        if let Some(parent) = target.parent().filter(|_| digest.algorithm() != "sha256") {
+            fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
+        }
+        fs::rename(&self.path, &target).map_err(StoreError::io("create", &target))?;
+        self.done = true;
+        Ok((digest, self.written))
+    }
+
+    /// Whether what was written is what was expected; gives the digest.
+    pub fn verify(&self) -> Result<Digest, BlobError> {
+        let digest = self.hasher.clone().finish();
+        if let Some((expected, size)) = &self.expected {
+            if self.written != *size {
+                return Err(BlobError::Size {
+                    digest: expected.clone(),
+                    expected: *size,
+                    actual: self.written,
+                });
+            }
+            if digest != *expected {
+                return Err(BlobError::Digest { expected: expected.clone(), actual: digest });
+            }
+        }
+        Ok(digest)
+    }
+
+    fn error(&self, source: io::Error) -> StoreError {
+        StoreError::io("write", &self.path)(source)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

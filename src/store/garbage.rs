@@ -1,0 +1,161 @@
+//! How much the store holds, and getting rid of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::{Store, StoreError, tree};
+use crate::image::{Descriptor, Document, ImageConfig};
+
+/// What the store holds; sizes in bytes on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Named images.
+    pub images: usize,
+    /// Blobs.
+    pub blobs: usize,
+    /// Their size.
+    pub blob_bytes: u64,
+    /// Unpacked layers.
+    pub trees: usize,
+    /// Their size.
+    pub tree_bytes: u64,
+    /// Remembered steps.
+    pub steps: usize,
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Blobs.
+    pub blobs: usize,
+    /// Unpacked layers.
+    pub trees: usize,
+    /// Remembered steps.
+    pub steps: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Counts what the store holds.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let mut usage = Usage { images: self.named()?.len(), ..Usage::default() };
+        for path in self.blob_paths()? {
+            usage.blobs += 1;
+            usage.blob_bytes += disk_size(&path);
+        }
+        for path in self.tree_paths()? {
+            usage.trees += 1;
+            usage.tree_bytes += disk_size(&path);
+        }
+        usage.steps = list(&self.root().join("yado/steps"))?.len();
+        Ok(usage)
+    }
+
+    /// Removes the remembered steps and everything that no named image needs;
+    /// with `all`, the named images as well. Takes the store for itself: fails
+    /// with [`StoreError::Busy`] when another process uses it.
+    pub fn prune(self, all: bool) -> Result<Pruned, StoreError> {
+        let lock = &self.inner.lock;
+        rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| StoreError::Busy(self.root().to_owned()))?;
+        if all {
+            self.forget_names()?;
+        }
+        let mut blobs = BTreeSet::new();
+        let mut trees = BTreeSet::new();
+        for named in self.named()? {
+            self.mark(&named.manifest, &mut blobs, &mut trees);
+        }
+        let mut pruned = Pruned::default();
+        for path in list(&self.root().join("yado/steps"))? {
+            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            pruned.steps += 1;
+        }
+        for path in self.blob_paths()? {
+            if !blobs.contains(&path) {
+                pruned.bytes += disk_size(&path);
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                pruned.blobs += 1;
+            }
+        }
+        for path in self.tree_paths()? {
+            if !trees.contains(path.file_name().unwrap_or_default()) {
+                pruned.bytes += disk_size(&path);
+                // Out of its place first, so that a kill leaves no half tree there.
+                let doomed = self.work().fresh("doomed");
+                fs::rename(&path, &doomed).map_err(StoreError::io("remove", &path))?;
+                tree::remove(&doomed)?;
+                pruned.trees += 1;
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Notes what an image needs; what cannot be read needs nothing.
+    fn mark(
+        &self,
+        descriptor: &Descriptor,
+        blobs: &mut BTreeSet<PathBuf>,
+        trees: &mut BTreeSet<std::ffi::OsString>,
+    ) {
+        if !blobs.insert(self.blob_path(&descriptor.digest)) {
+            return;
+        }
+        let Ok(bytes) = self.read_document(&descriptor.digest) else { return };
+        match Document::parse(&bytes, &descriptor.media_type) {
+            Ok(Document::Index(index)) => {
+                for manifest in &index.manifests {
+                    self.mark(manifest, blobs, trees);
+                }
+            }
+            Ok(Document::Manifest(manifest)) => {
+                blobs.insert(self.blob_path(&manifest.config.digest));
+                blobs.extend(manifest.layers.iter().map(|layer| self.blob_path(&layer.digest)));
+                let config = self
+                    .read_document(&manifest.config.digest)
+                    .ok()
+                    .and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok());
+                let diff_ids = config.map(|config| config.rootfs.diff_ids).unwrap_or_default();
+                trees.extend(diff_ids.into_iter().map(|id| id.0.hex().into()));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn blob_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
+        children(&self.root().join("blobs"))
+    }
+
+    fn tree_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
+        children(&self.root().join("yado/layers"))
+    }
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = fs::read_dir(dir).map_err(StoreError::io("read", dir))?;
+    entries.map(|entry| entry.map(|e| e.path()).map_err(StoreError::io("read", dir))).collect()
+}
+
+fn children(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut all = Vec::new();
+    for below in list(dir)? {
+        all.extend(list(&below)?);
+    }
+    Ok(all)
+}
+
+/// Bytes on disk of a file or tree; what cannot be read counts nothing.
+fn disk_size(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    let own = metadata.blocks() * 512;
+    if !metadata.is_dir() {
+        return own;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return own };
+    own + entries.flatten().map(|entry| disk_size(&entry.path())).sum::<u64>()
+}
