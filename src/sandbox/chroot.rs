@@ -1,0 +1,207 @@
+//! The chroot view: root in a pod that refuses namespaces.
+//!
+//! There are no mounts here. Devices are made for the step and removed again;
+//! the outside's files are copied over what stands in their place, which is put
+//! back afterwards. What the step leaves running is adopted by this process, as
+//! its sub-reaper, and killed.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, makedev};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::child::{Control, Ended, Failure, Message, Spec, wait_while_wanted};
+use super::{Bind, Network, step};
+use crate::fs::open_in_root;
+use crate::sys::{self, Fork};
+
+/// The device nodes a step sees: name, major and minor number.
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// Does its work; on success the step has ended and was reported.
+pub(super) fn live(spec: &Spec, control: &mut Control) -> Result<(), Failure> {
+    if spec.command.network == Network::None {
+        return Err(Failure {
+            message: "a step without network needs namespaces, which are refused here".to_owned(),
+            program: false,
+        });
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| Failure::of("adopt orphans")(e.into()))?;
+    let root = crate::fs::open_dir(&spec.root).map_err(Failure::of("open the root"))?;
+    let mut guests =
+        Guests { root, root_path: spec.root.clone(), placed: Vec::new(), touched: Vec::new() };
+    let ended = guests.place_all(spec).and_then(|()| run(spec, control));
+    guests.take_out();
+    let ended = ended?;
+    control.say(&Message::Exited(ended)).map_err(Failure::of("report the end of the step"))
+}
+
+fn run(spec: &Spec, control: &mut Control) -> Result<Ended, Failure> {
+    let step = match sys::fork().map_err(Failure::of("start the step"))? {
+        Fork::Child => {
+            let failure = match rustix::process::chroot(&spec.root)
+                .and_then(|()| rustix::process::chdir(c"/"))
+            {
+                Ok(()) => step::exec(&spec.command),
+                Err(error) => Failure::of("chroot")(error.into()),
+            };
+            let _ = control.say(&Message::Failed(failure));
+            sys::exit_now(127)
+        }
+        Fork::Parent(pid) => pid,
+    };
+    let waited = wait_while_wanted(control, step);
+    if !matches!(waited, Ok(true)) {
+        let _ = rustix::process::kill_process(step, Signal::KILL);
+    }
+    let ended =
+        super::init::reap_until(step).map_err(|e| Failure::of("wait for the step")(e.into()));
+    kill_descendants();
+    waited.map_err(Failure::of("wait for the step"))?;
+    ended
+}
+
+/// Kills every child until there is none; a child's children become ours in turn.
+fn kill_descendants() {
+    loop {
+        for pid in children() {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+        match rustix::process::waitpid(None, WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The children of this process, by their parent's id in `/proc`.
+fn children() -> Vec<Pid> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The name is in parentheses and may hold anything; after it: state, parent.
+            let parent: i32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            (parent == own).then(|| Pid::from_raw(pid)).flatten()
+        })
+        .collect()
+}
+
+/// What was put into the root for the time of the step.
+struct Guests {
+    root: OwnedFd,
+    root_path: PathBuf,
+    /// Directory, name, and under which name the old file is kept.
+    placed: Vec<(OwnedFd, CString, Option<CString>)>,
+    /// Directories and the times they had.
+    touched: Vec<(OwnedFd, Timestamps)>,
+}
+
+impl Guests {
+    fn place_all(&mut self, spec: &Spec) -> Result<(), Failure> {
+        self.place_devices().map_err(Failure::of("make /dev"))?;
+        for bind in &spec.command.binds {
+            self.place_file(bind).map_err(Failure::of(format!(
+                "show {} at {}",
+                bind.source.display(),
+                bind.target
+            )))?;
+        }
+        Ok(())
+    }
+
+    fn place_devices(&mut self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let dev = open_in_root(&self.root, Path::new("dev"), flags, Mode::empty())?;
+        self.remember_times(&dev)?;
+        for (name, major, minor) in DEVICES {
+            let name = CString::new(name)?;
+            let mode = Mode::from_raw_mode(0o666);
+            match rustix::fs::mknodat(
+                &dev,
+                &name,
+                FileType::CharacterDevice,
+                mode,
+                makedev(major, minor),
+            ) {
+                Ok(()) => {
+                    // The umask may have taken bits away.
+                    rustix::fs::chmodat(&dev, &name, mode, AtFlags::empty())?;
+                    self.placed.push((crate::fs::reopen_dir(&dev)?, name, None));
+                }
+                // There already, or not allowed: the step sees what there is.
+                Err(Errno::EXIST | Errno::PERM) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn place_file(&mut self, bind: &Bind) -> io::Result<()> {
+        if !fs::metadata(&bind.source)?.is_file() {
+            return Err(io::Error::other(
+                "directories can be shown only with namespaces, which are refused here",
+            ));
+        }
+        let target =
+            open_in_root(&self.root, Path::new(&bind.target), OFlags::PATH, Mode::empty())?;
+        let path = fs::read_link(crate::fs::proc_path(&target))?;
+        let inside = path.strip_prefix(&self.root_path).map_err(io::Error::other)?;
+        let (parent, name) =
+            (inside.parent().unwrap_or(Path::new("")), inside.file_name().ok_or(Errno::INVAL)?);
+        let parent =
+            open_in_root(&self.root, parent, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        self.remember_times(&parent)?;
+        let name = CString::new(name.as_bytes())?;
+        let kept = CString::new([b".yado-kept-", name.as_bytes()].concat())?;
+        rustix::fs::renameat(&parent, &name, &parent, &kept)?;
+        self.placed.push((crate::fs::reopen_dir(&parent)?, name.clone(), Some(kept)));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let copy = rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
+        io::copy(&mut fs::File::open(&bind.source)?, &mut fs::File::from(copy))?;
+        Ok(())
+    }
+
+    fn remember_times(&mut self, dir: &OwnedFd) -> io::Result<()> {
+        let stat = rustix::fs::fstat(dir)?;
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
+            last_modification: Timespec {
+                tv_sec: stat.st_mtime as _,
+                tv_nsec: stat.st_mtime_nsec as _,
+            },
+        };
+        self.touched.push((crate::fs::reopen_dir(dir)?, times));
+        Ok(())
+    }
+
+    fn take_out(&mut self) {
+        for (dir, name, kept) in self.placed.drain(..).rev() {
+            // What the step itself removed is gone, which is right.
+            let _ = rustix::fs::unlinkat(&dir, &name, AtFlags::empty());
+            if let Some(kept) = kept {
+                let _ = rustix::fs::renameat(&dir, &kept, &dir, &name);
+            }
+        }
+        for (dir, times) in self.touched.drain(..).rev() {
+            let _ = rustix::fs::futimens(&dir, &times);
+        }
+    }
+}

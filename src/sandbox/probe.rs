@@ -1,0 +1,95 @@
+//! What this machine or pod allows, found out by trying.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rustix::mount::MountFlags;
+use rustix::process::WaitOptions;
+use rustix::thread::UnshareFlags;
+
+use crate::sys::{self, Fork};
+
+/// Something tried, and how it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What was tried.
+    pub name: &'static str,
+    /// Nothing, or the system's error.
+    pub result: Result<(), String>,
+}
+
+/// Tries what a sandbox needs, each in a process of its own that leaves nothing
+/// behind. `scratch` is a directory of the store's file system that may be
+/// written to. Must be called while the process has one thread, after `enter`.
+pub fn probe(scratch: &Path) -> Vec<Probe> {
+    let attempt =
+        |name, action: &dyn Fn() -> io::Result<()>| Probe { name, result: in_child(action) };
+    let namespaces = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
+    vec![
+        attempt("user and mount namespace", &|| sys::unshare(namespaces)),
+        attempt("pid, ipc and uts namespace", &|| {
+            sys::unshare(
+                namespaces | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS,
+            )
+        }),
+        attempt("network namespace (RUN --network=none)", &|| {
+            sys::unshare(namespaces | UnshareFlags::NEWNET)?;
+            sys::loopback_up()
+        }),
+        attempt("chroot", &|| Ok(rustix::process::chroot(c"/")?)),
+        attempt("device nodes", &|| {
+            let kind = rustix::fs::FileType::CharacterDevice;
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            let node = scratch.join("node");
+            rustix::fs::mknodat(rustix::fs::CWD, &node, kind, mode, rustix::fs::makedev(1, 3))?;
+            std::fs::remove_file(node)
+        }),
+        attempt("overlay in the store", &|| overlay(scratch)),
+    ]
+}
+
+/// Mounts an overlay in a mount namespace of this process's own.
+fn overlay(scratch: &Path) -> io::Result<()> {
+    sys::unshare(UnshareFlags::NEWNS)?;
+    let dir = |name: &str| -> io::Result<std::path::PathBuf> {
+        let path = scratch.join(name);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(path)
+    };
+    let (lower, upper) = (dir("lower")?, dir("upper")?);
+    let (work, merged) = (dir("work")?, dir("merged")?);
+    let show = |path: &Path| path.display().to_string();
+    let options = format!(
+        "userxattr,lowerdir={},upperdir={},workdir={}",
+        show(&lower),
+        show(&upper),
+        show(&work)
+    );
+    let options = std::ffi::CString::new(options)?;
+    let mounted = rustix::mount::mount(
+        "overlay",
+        &merged,
+        "overlay",
+        MountFlags::empty(),
+        Some(options.as_c_str()),
+    );
+    mounted.map_err(Into::into)
+}
+
+fn in_child(action: &dyn Fn() -> io::Result<()>) -> Result<(), String> {
+    let pid = match sys::fork().map_err(|e| e.to_string())? {
+        Fork::Child => {
+            let code = action().map_or_else(|e| e.raw_os_error().unwrap_or(255), |()| 0);
+            sys::exit_now(code)
+        }
+        Fork::Parent(pid) => pid,
+    };
+    let status =
+        rustix::process::waitpid(Some(pid), WaitOptions::empty()).map_err(|e| e.to_string())?;
+    match status.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(code).to_string()),
+        None => Err("the attempt was killed".to_owned()),
+    }
+}
