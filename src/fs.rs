@@ -6,6 +6,7 @@
 //! out. And removal never crosses a mount point and never follows a link, so
 //! that a mount left in a tree costs an error message, not the files behind it.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -265,6 +266,49 @@ fn open_for_removal(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> 
 pub fn proc_path(fd: impl AsFd) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// Extended attributes: names and raw values.
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The extended attributes of a file or directory that belong to it wherever it
+/// goes: `user.*` and file capabilities. Not the marks of the overlay file
+/// system and of yado itself, nor those of this machine's security modules; POSIX
+/// access lists are left behind, as Docker does. None where there are none to be had.
+pub fn portable_xattrs(fd: impl AsFd) -> io::Result<Xattrs> {
+    let none_to_be_had = |e| matches!(e, Errno::NOTSUP | Errno::PERM | Errno::ACCESS | Errno::BADF);
+    let mut names = Vec::new();
+    loop {
+        let size = match rustix::fs::flistxattr(&fd, &mut [0_u8; 0][..]) {
+            Ok(0) => return Ok(Xattrs::new()),
+            Ok(size) => size,
+            Err(error) if none_to_be_had(error) => return Ok(Xattrs::new()),
+            Err(error) => return Err(error.into()),
+        };
+        names.resize(size, 0);
+        match rustix::fs::flistxattr(&fd, &mut names[..]) {
+            Ok(size) => {
+                names.truncate(size);
+                break;
+            }
+            // It has grown meanwhile.
+            Err(Errno::RANGE) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut all = Xattrs::new();
+    for name in names.split(|b| *b == 0) {
+        let own = name.starts_with(b"user.overlay.") || name.starts_with(b"user.yado.");
+        if own || !(name.starts_with(b"user.") || name == b"security.capability") {
+            continue;
+        }
+        // The kernel's limit on a value.
+        let mut value = vec![0; 64 * 1024];
+        let size = rustix::fs::fgetxattr(&fd, name, &mut value[..])?;
+        value.truncate(size);
+        all.insert(name.to_vec(), value);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -1,1 +1,52 @@
-//! (being written)
+//! Where the files of COPY and ADD come from.
+//!
+//! A context is a directory, opened once; every path of a Dockerfile is resolved
+//! by the kernel inside it, so that neither `..` nor a link leads out. Which
+//! files take part is decided by `.dockerignore`, and for a tree of a stage by
+//! nothing.
+
+mod directory;
+mod select;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use directory::Context;
+pub use select::{content_digest, select};
+
+/// What is wrong with a build context.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The directory cannot be opened.
+    #[error("build context {path}", path = path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The ignore file cannot be read or understood.
+    #[error("{path}: {problem}", path = path.display())]
+    Ignore {
+        /// The ignore file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file cannot be read.
+    #[error("read {path}", path = path.display())]
+    Read {
+        /// The file, below the context.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A pattern that means nothing.
+    #[error("{0}")]
+    Pattern(String),
+    /// A source that is not there.
+    #[error("{0}")]
+    Missing(String),
+}

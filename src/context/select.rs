@@ -1,0 +1,264 @@
+//! Which files a source names, and the digest of what is in them.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+
+use super::ContextError;
+use crate::dockerfile::{Pattern, has_wildcard, nearest};
+use crate::fs::open_in_root;
+use crate::image::{Digest, Hasher};
+use crate::rootfs::Include;
+
+type Filter<'a> = &'a dyn Fn(&Path, bool) -> Include;
+
+/// The files that the source `text` names below `root`: one, or for a pattern
+/// any number, sorted. `place` says for people what `root` is.
+pub fn select(
+    root: &OwnedFd,
+    text: &str,
+    include: Filter<'_>,
+    place: &str,
+) -> Result<Vec<PathBuf>, ContextError> {
+    let path = clamp(text);
+    if !has_wildcard(text) {
+        let followed = open_in_root(root, &path, OFlags::PATH, Mode::empty());
+        let is_dir = followed.as_ref().is_ok_and(is_dir);
+        return match followed {
+            Ok(_) if include(&path, is_dir) == Include::No => Err(ContextError::Missing(format!(
+                "{text} is not in {place}: it is excluded by the ignore file"
+            ))),
+            Ok(_) => Ok(vec![path]),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ContextError::Missing(missing(root, text, &path, place)))
+            }
+            Err(source) => Err(ContextError::Read { path, source }),
+        };
+    }
+    let mut found = vec![PathBuf::new()];
+    for component in path.components() {
+        let component = component.as_os_str().to_string_lossy();
+        let pattern = Pattern::parse(&component).map_err(|e| ContextError::Pattern(e.to_string()))?;
+        let mut next = Vec::new();
+        for dir in found {
+            let fail = |source: io::Error| ContextError::Read { path: dir.clone(), source };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let fd = match open_in_root(root, &dir, flags, Mode::empty()) {
+                Ok(fd) => fd,
+                // A file, where the pattern goes on below it.
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
+                Err(error) => return Err(fail(error)),
+            };
+            for entry in crate::fs::list(&fd).map_err(fail)? {
+                if pattern.matches(&String::from_utf8_lossy(entry.name.to_bytes())) {
+                    next.push(dir.join(OsStr::from_bytes(entry.name.to_bytes())));
+                }
+            }
+        }
+        found = next;
+    }
+    found.retain(|path| {
+        let is_dir = open_in_root(root, path, OFlags::PATH, Mode::empty()).is_ok_and(|fd| is_dir(&fd));
+        include(path, is_dir) != Include::No
+    });
+    Ok(found)
+}
+
+fn is_dir(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// A source path as one below the root: `/x` and `../x` are `x`.
+fn clamp(text: &str) -> PathBuf {
+    let mut path = PathBuf::new();
+    for component in Path::new(text).components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::ParentDir => {
+                path.pop();
+            }
+            _ => {}
+        }
+    }
+    path
+}
+
+/// Says what is missing: the file, or what a link leads to; and what is near.
+fn missing(root: &OwnedFd, text: &str, path: &Path, place: &str) -> String {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let Ok(dir) = open_in_root(root, parent, flags, Mode::empty()) else {
+        return format!("{text} is not in {place}: there is no directory {}", parent.display());
+    };
+    let name = path.file_name().unwrap_or_default();
+    if let Ok(target) = rustix::fs::readlinkat(&dir, name, Vec::new()) {
+        return format!(
+            "{text} is a link to {}, which is not in {place}",
+            String::from_utf8_lossy(target.to_bytes())
+        );
+    }
+    let names: Vec<String> = crate::fs::list(&dir)
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| String::from_utf8_lossy(entry.name.to_bytes()).into_owned())
+        .collect();
+    let wrong = name.to_string_lossy();
+    match nearest(&wrong, names.iter().map(String::as_str)) {
+        Some(near) => format!("{text} is not in {place}; did you mean {}?", parent.join(near).display()),
+        None => format!("{text} is not in {place}"),
+    }
+}
+
+/// A digest of all that a copy of `sources` takes over: names, kinds, modes,
+/// link targets and contents. Not times and owners, which are the checkout's.
+pub fn content_digest(
+    root: &OwnedFd,
+    sources: &[PathBuf],
+    include: Filter<'_>,
+) -> Result<Digest, ContextError> {
+    let mut hasher = Hasher::new();
+    for source in sources {
+        let fail = |source_error| ContextError::Read { path: source.clone(), source: source_error };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let fd = open_in_root(root, source, flags, Mode::empty()).map_err(fail)?;
+        // The name of the source decides where it lands; the path to it does not.
+        hash_opened(&mut hasher, &fd, source, source.file_name().unwrap_or_default().as_bytes(), include)?;
+    }
+    Ok(hasher.finish())
+}
+
+fn hash_opened(
+    hasher: &mut Hasher,
+    fd: &OwnedFd,
+    path: &Path,
+    name: &[u8],
+    include: Filter<'_>,
+) -> Result<(), ContextError> {
+    let fail = |source| ContextError::Read { path: path.to_owned(), source };
+    let stat = rustix::fs::fstat(fd).map_err(|e| fail(e.into()))?;
+    field(hasher, name);
+    hasher.update(&stat.st_mode.to_le_bytes());
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            for entry in crate::fs::list(fd).map_err(fail)? {
+                let name = OsStr::from_bytes(entry.name.to_bytes());
+                let path = path.join(name);
+                if include(&path, entry.is_dir) == Include::No {
+                    continue;
+                }
+                let fail = |source| ContextError::Read { path: path.clone(), source };
+                let stat = rustix::fs::statat(fd, &entry.name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| fail(e.into()))?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Symlink => {
+                        let target = rustix::fs::readlinkat(fd, &entry.name, Vec::new())
+                            .map_err(|e| fail(e.into()))?;
+                        field(hasher, name.as_bytes());
+                        field(hasher, b"link");
+                        field(hasher, target.to_bytes());
+                    }
+                    FileType::RegularFile | FileType::Directory => {
+                        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                        let below = rustix::fs::openat(fd, &entry.name, flags, Mode::empty())
+                            .map_err(|e| fail(e.into()))?;
+                        hash_opened(hasher, &below, &path, name.as_bytes(), include)?;
+                    }
+                    _ => {
+                        field(hasher, name.as_bytes());
+                        hasher.update(&stat.st_mode.to_le_bytes());
+                        hasher.update(&stat.st_rdev.to_le_bytes());
+                    }
+                }
+            }
+            field(hasher, b"/");
+        }
+        FileType::RegularFile => {
+            hasher.update(&(stat.st_size as u64).to_le_bytes());
+            let mut file = File::from(fd.try_clone().map_err(fail)?);
+            let mut buffer = vec![0; 128 * 1024];
+            loop {
+                let count = file.read(&mut buffer).map_err(fail)?;
+                if count == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..count]);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Adds a field whose end is part of what is hashed.
+fn field(hasher: &mut Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn all(_: &Path, _: bool) -> Include {
+        Include::Yes
+    }
+
+    #[test]
+    fn selects_inside_and_says_what_is_near() -> Result<(), Box<dyn std::error::Error>> {
+        let temp = TempDir::new("select");
+        let path = temp.path();
+        fs::create_dir_all(path.join("a/b"))?;
+        fs::write(path.join("a/b/one.txt"), "1")?;
+        fs::write(path.join("a/b/two.txt"), "2")?;
+        fs::write(path.join("a/three.md"), "3")?;
+        symlink("/etc/passwd", path.join("out"))?;
+        let root = crate::fs::open_dir(path)?;
+        let found = |text: &str| {
+            select(&root, text, &all, "the build context")
+                .map(|paths| paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>())
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(found("a/b/*.txt")?, ["a/b/one.txt", "a/b/two.txt"]);
+        assert_eq!(found("*/*")?, ["a/b", "a/three.md"]);
+        assert_eq!(found("../../a/./b/one.txt")?, ["a/b/one.txt"]);
+        assert_eq!(found("/a")?, ["a"]);
+        assert_eq!(found(".")?, [""]);
+        assert_eq!(found("*.none")?, Vec::<String>::new());
+        assert_eq!(
+            found("a/tree.md"),
+            Err("a/tree.md is not in the build context; did you mean a/three.md?".into())
+        );
+        assert_eq!(
+            found("out"),
+            Err("out is a link to /etc/passwd, which is not in the build context".into())
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn content_decides_and_times_do_not() -> Result<(), Box<dyn std::error::Error>> {
+        let temp = TempDir::new("content");
+        let path = temp.path();
+        fs::create_dir(path.join("d"))?;
+        fs::write(path.join("d/f"), "1")?;
+        let root = crate::fs::open_dir(path)?;
+        let digest = || content_digest(&root, &[PathBuf::from("d")], &all);
+        let first = digest()?;
+        fs::File::open(path.join("d/f"))?.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
+        assert_eq!(digest()?, first);
+        fs::write(path.join("d/f"), "2")?;
+        let second = digest()?;
+        assert_ne!(second, first);
+        fs::rename(path.join("d/f"), path.join("d/g"))?;
+        assert_ne!(digest()?, second);
+        Ok(())
+    }
+}

@@ -1,0 +1,433 @@
+//! Copying trees, with all that a file has: COPY, merging layers, exporting.
+//!
+//! Both sides are walked by directory descriptors. In the source no link is
+//! followed below the place where the copy begins; in the destination none at
+//! all, so that nothing is ever written through a link.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use super::owner::{self, Owners};
+use super::Chmod;
+
+/// What could not be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum DuplicateError {
+    /// A system call failed.
+    #[error("{action} /{path}", path = path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what, below the destination.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory would have to replace a file, or the other way round.
+    #[error("cannot copy {from} over {to} at /{path}", path = path.display())]
+    Kind {
+        /// What is copied.
+        from: &'static str,
+        /// What is there.
+        to: &'static str,
+        /// Where, below the destination.
+        path: PathBuf,
+    },
+    /// The owner cannot be had with the ids that there are.
+    #[error("/{path} cannot belong to {uid}:{gid}: the builder has no such id; give its user subordinate ids in /etc/subuid and /etc/subgid", path = path.display())]
+    Owner {
+        /// What, below the destination.
+        path: PathBuf,
+        /// The user wanted.
+        uid: u32,
+        /// The group wanted.
+        gid: u32,
+    },
+}
+
+/// Whether an entry of the source takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Include {
+    /// With all that is below it, unless asked again.
+    Yes,
+    /// Not at all.
+    No,
+    /// A directory that takes part only for what is below it.
+    Below,
+}
+
+/// How two trees become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// COPY: a directory that is there keeps its attributes; kinds must not clash.
+    Copy,
+    /// A layer in overlay form: whiteouts are obeyed, its attributes win.
+    Layer,
+}
+
+/// A copy under way.
+pub(super) struct Duplicator<'a> {
+    pub(super) form: Form,
+    pub(super) owner: Option<(u32, u32)>,
+    pub(super) chmod: Option<&'a Chmod>,
+    pub(super) mtime: Option<i64>,
+    pub(super) xattrs: bool,
+    pub(super) owners: Owners,
+    pub(super) include: &'a dyn Fn(&Path, bool) -> Include,
+    /// Where the paths of `links` begin.
+    pub(super) base: &'a OwnedFd,
+    /// The first copy of each file with several names.
+    pub(super) links: HashMap<(u64, u64), PathBuf>,
+}
+
+/// Applies the unpacked layer at `layer` to the tree at `target`.
+pub fn merge(layer: &Path, target: &Path, owners: Owners) -> Result<(), DuplicateError> {
+    whole_tree(layer, target, owners, Form::Layer)
+}
+
+/// Copies a stage's whole tree into the directory `target`, over what is there.
+pub fn export(tree: &Path, target: &Path, owners: Owners) -> Result<(), DuplicateError> {
+    whole_tree(tree, target, owners, Form::Layer)
+}
+
+fn whole_tree(from: &Path, to: &Path, owners: Owners, form: Form) -> Result<(), DuplicateError> {
+    let open = |path: &Path| {
+        crate::fs::open_dir(path).map_err(|source| DuplicateError::Io {
+            action: "open",
+            path: path.strip_prefix("/").unwrap_or(path).to_owned(),
+            source,
+        })
+    };
+    let (from, to) = (open(from)?, open(to)?);
+    let mut duplicator = Duplicator {
+        form,
+        owner: None,
+        chmod: None,
+        mtime: None,
+        xattrs: true,
+        owners,
+        include: &|_, _| Include::Yes,
+        base: &to,
+        links: HashMap::new(),
+    };
+    let at = Path::new("");
+    let stat = duplicator.check("read", at, rustix::fs::fstat(&from))?;
+    duplicator.contents(&from, Path::new(""), &to, at)?;
+    duplicator.dir_attributes(&from, &stat, &to, at)
+}
+
+impl Duplicator<'_> {
+    /// Copies everything in `from` into `to`; `source` and `at` are their paths.
+    pub(super) fn contents(
+        &mut self,
+        from: &OwnedFd,
+        source: &Path,
+        to: &OwnedFd,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let entries = crate::fs::list(from).map_err(|e| io_error("list", at, e))?;
+        for entry in entries {
+            let name = Path::new(OsStr::from_bytes(entry.name.to_bytes()));
+            self.entry(from, &entry.name, &source.join(name), to, &entry.name, &at.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Copies one entry, under a name that may be another.
+    pub(super) fn entry(
+        &mut self,
+        from: &OwnedFd,
+        name: &CStr,
+        source: &Path,
+        to: &OwnedFd,
+        new_name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let stat = self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        match (self.include)(source, kind.is_dir()) {
+            Include::No => return Ok(()),
+            Include::Below if !(kind.is_dir() && self.any_below(from, name, source)?) => return Ok(()),
+            Include::Yes | Include::Below => {}
+        }
+        if kind.is_dir() {
+            let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", at, e))?;
+            return self.dir(&dir, &stat, source, to, new_name, at);
+        }
+        if self.form == Form::Layer && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+            return crate::fs::remove_tree(to, new_name).map_err(|e| io_error("remove", at, e));
+        }
+        self.make_room(to, new_name, at)?;
+        let file = match kind {
+            FileType::RegularFile => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+                self.check("open", at, rustix::fs::openat(from, name, flags, Mode::empty()))?
+            }
+            FileType::Symlink => return self.symlink(from, name, &stat, to, new_name, at),
+            FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => {
+                return self.node(kind, &stat, to, new_name, at);
+            }
+            // A socket is of no use without its process.
+            _ => return Ok(()),
+        };
+        if stat.st_nlink > 1 && self.link(&stat, to, new_name, at)? {
+            return Ok(());
+        }
+        self.file(file, &stat, to, new_name, at)
+    }
+
+    /// Copies the regular file `file` to a name that is free.
+    pub(super) fn file(
+        &mut self,
+        file: OwnedFd,
+        stat: &Stat,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let new = self.check("create", at, rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR))?;
+        let (mut from, mut into) = (File::from(file), File::from(new));
+        io::copy(&mut from, &mut into).map_err(|e| io_error("write", at, e))?;
+        self.give(&from, stat, to, name, at)?;
+        let mode = self.mode(stat.st_mode, false);
+        self.check("set the mode of", at, rustix::fs::fchmod(&into, mode))?;
+        self.copy_xattrs(&from, &into, at)?;
+        self.check("set the times of", at, rustix::fs::futimens(&into, &self.times(stat)))
+    }
+
+    /// Makes another name of a file that was copied before.
+    fn link(&mut self, stat: &Stat, to: &OwnedFd, name: &CStr, at: &Path) -> Result<bool, DuplicateError> {
+        let key = (stat.st_dev, stat.st_ino);
+        if let Some(first) = self.links.get(&key) {
+            let linked = rustix::fs::linkat(self.base, first, to, name, AtFlags::empty());
+            self.check("link", at, linked)?;
+            return Ok(true);
+        }
+        self.links.insert(key, at.to_owned());
+        Ok(false)
+    }
+
+    fn dir(
+        &mut self,
+        from: &OwnedFd,
+        stat: &Stat,
+        source: &Path,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let opaque = self.form == Form::Layer && is_opaque(from);
+        if opaque {
+            crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))?;
+        }
+        let mut made = self.form == Form::Layer;
+        let mode = Mode::RWXU;
+        match rustix::fs::mkdirat(to, name, mode) {
+            Ok(()) => made = true,
+            Err(Errno::EXIST) => {
+                let stat = self.check("read", at, rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW))?;
+                let there = FileType::from_raw_mode(stat.st_mode);
+                if !there.is_dir() {
+                    if self.form == Form::Copy {
+                        return Err(DuplicateError::Kind {
+                            from: "a directory",
+                            to: describe(there),
+                            path: at.to_owned(),
+                        });
+                    }
+                    self.make_room(to, name, at)?;
+                    self.check("create", at, rustix::fs::mkdirat(to, name, mode))?;
+                }
+            }
+            Err(error) => return Err(io_error("create", at, error.into())),
+        }
+        let new = crate::fs::open_subdir(to, name).map_err(|e| io_error("open", at, e))?;
+        self.contents(from, source, &new, at)?;
+        if made { self.dir_attributes(from, stat, &new, at) } else { Ok(()) }
+    }
+
+    fn dir_attributes(
+        &self,
+        from: &OwnedFd,
+        stat: &Stat,
+        to: &OwnedFd,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        self.give(from, stat, to, c".", at)?;
+        self.check("set the mode of", at, rustix::fs::fchmod(to, self.mode(stat.st_mode, true)))?;
+        self.copy_xattrs(from, to, at)?;
+        self.check("set the times of", at, rustix::fs::futimens(to, &self.times(stat)))
+    }
+
+    fn symlink(
+        &self,
+        from: &OwnedFd,
+        name: &CStr,
+        stat: &Stat,
+        to: &OwnedFd,
+        new_name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let target = self.check("read", at, rustix::fs::readlinkat(from, name, Vec::new()))?;
+        self.check("create", at, rustix::fs::symlinkat(&target, to, new_name))?;
+        let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        self.give_ids(to, new_name, uid, gid, at)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        self.check("set the times of", at, rustix::fs::utimensat(to, new_name, &self.times(stat), flags))
+    }
+
+    fn node(
+        &self,
+        kind: FileType,
+        stat: &Stat,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let mode = self.mode(stat.st_mode, false);
+        match rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev) {
+            // A layer keeps its devices in its archive; in a user namespace
+            // they cannot be had on disk, and no step needs them: /dev is mounted.
+            Err(Errno::PERM) if self.form == Form::Layer => return Ok(()),
+            result => self.check("create", at, result)?,
+        }
+        let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        self.give_ids(to, name, uid, gid, at)?;
+        self.check("set the mode of", at, rustix::fs::chmodat(to, name, mode, AtFlags::empty()))?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        self.check("set the times of", at, rustix::fs::utimensat(to, name, &self.times(stat), flags))
+    }
+
+    /// Removes what stands at `name`, unless that would lose a directory to a COPY.
+    pub(super) fn make_room(&self, to: &OwnedFd, name: &CStr, at: &Path) -> Result<(), DuplicateError> {
+        match rustix::fs::unlinkat(to, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ISDIR | Errno::PERM) if self.form == Form::Layer => {
+                crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))
+            }
+            Err(Errno::ISDIR) => Err(DuplicateError::Kind {
+                from: "a file",
+                to: "a directory",
+                path: at.to_owned(),
+            }),
+            Err(error) => Err(io_error("replace", at, error.into())),
+        }
+    }
+
+    fn give(
+        &self,
+        from: impl std::os::fd::AsFd,
+        stat: &Stat,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        let (uid, gid) = self
+            .owner
+            .or_else(|| if self.owners == Owners::Single { owner::recorded(&from) } else { None })
+            .unwrap_or((stat.st_uid, stat.st_gid));
+        self.give_ids(to, name, uid, gid, at)
+    }
+
+    pub(super) fn give_ids(
+        &self,
+        to: &OwnedFd,
+        name: &CStr,
+        uid: u32,
+        gid: u32,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        owner::give(to, name, uid, gid, self.owners).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => DuplicateError::Owner { path: at.to_owned(), uid, gid },
+            _ => io_error("set the owner of", at, error),
+        })
+    }
+
+    fn mode(&self, mode: u32, is_dir: bool) -> Mode {
+        let bits = mode & 0o7777;
+        Mode::from_raw_mode(self.chmod.map_or(bits, |chmod| chmod.apply(bits, is_dir)))
+    }
+
+    fn times(&self, stat: &Stat) -> Timestamps {
+        let modified = match self.mtime {
+            Some(seconds) => Timespec { tv_sec: seconds, tv_nsec: 0 },
+            None => Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
+        };
+        Timestamps { last_access: modified, last_modification: modified }
+    }
+
+    /// Copies the attributes that belong to the file and not to this machine.
+    fn copy_xattrs(
+        &self,
+        from: impl std::os::fd::AsFd,
+        to: impl std::os::fd::AsFd,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        if !self.xattrs {
+            return Ok(());
+        }
+        for (name, value) in crate::fs::portable_xattrs(from).map_err(|e| io_error("read", at, e))? {
+            let name = CString::new(name).map_err(|e| io_error("read", at, e.into()))?;
+            let set = rustix::fs::fsetxattr(&to, &name, &value, XattrFlags::empty());
+            self.check("set an extended attribute of", at, set)?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything below a directory takes part.
+    fn any_below(&self, from: &OwnedFd, name: &CStr, source: &Path) -> Result<bool, DuplicateError> {
+        let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", source, e))?;
+        for entry in crate::fs::list(&dir).map_err(|e| io_error("list", source, e))? {
+            let path = source.join(OsStr::from_bytes(entry.name.to_bytes()));
+            let found = match (self.include)(&path, entry.is_dir) {
+                Include::Yes => true,
+                Include::No => false,
+                Include::Below => entry.is_dir && self.any_below(&dir, &entry.name, &path)?,
+            };
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads better where it is called")]
+    fn check<T>(
+        &self,
+        action: &'static str,
+        at: &Path,
+        result: rustix::io::Result<T>,
+    ) -> Result<T, DuplicateError> {
+        result.map_err(|e| io_error(action, at, e.into()))
+    }
+}
+
+pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> DuplicateError {
+    DuplicateError::Io { action, path: path.to_owned(), source }
+}
+
+fn is_opaque(dir: &OwnedFd) -> bool {
+    let mut value = [0_u8; 2];
+    rustix::fs::fgetxattr(dir, c"user.overlay.opaque", &mut value[..]).is_ok_and(|n| value[..n] == *b"y")
+}
+
+pub(super) fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        _ => "a device",
+    }
+}

@@ -1,0 +1,186 @@
+//! One entry of the tree to one entry of the archive.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, major, minor};
+
+use super::SnapshotError;
+use crate::layer::{CAPABILITY_XATTR, Entry, Kind, TarWriter, capability_v2};
+use crate::rootfs::Owners;
+
+/// What becomes of the times of changed files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// They stay, in whole seconds.
+    Keep,
+    /// None is later than this, in seconds since 1970; on disk as in the layer,
+    /// so that later steps see the same whether this one was cached or not.
+    Clamp(i64),
+}
+
+impl Times {
+    fn apply(self, seconds: i64) -> i64 {
+        match self {
+            Self::Keep => seconds,
+            Self::Clamp(epoch) => seconds.min(epoch),
+        }
+    }
+}
+
+/// How much was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries of the archive, whiteouts included.
+    pub entries: u64,
+    /// Bytes of file content.
+    pub bytes: u64,
+}
+
+/// Writes entries of a tree.
+pub(super) struct Archive<'a, W: Write> {
+    tar: &'a mut TarWriter<W>,
+    times: Times,
+    owners: Owners,
+    /// The first name of each file that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    pub(super) counts: Counts,
+}
+
+impl<'a, W: Write> Archive<'a, W> {
+    pub(super) fn new(tar: &'a mut TarWriter<W>, times: Times, owners: Owners) -> Self {
+        Self { tar, times, owners, links: HashMap::new(), counts: Counts::default() }
+    }
+
+    pub(super) fn whiteout(&mut self, path: &[u8]) -> Result<(), SnapshotError> {
+        // The time a removal has is nobody's business.
+        let time = match self.times {
+            Times::Keep => 0,
+            Times::Clamp(epoch) => epoch,
+        };
+        self.tar.whiteout(path, time)?;
+        self.counts.entries += 1;
+        Ok(())
+    }
+
+    /// Writes the directory that `dir` is.
+    pub(super) fn directory(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<(), SnapshotError> {
+        let stat = rustix::fs::fstat(dir).map_err(|e| read_error("read", path, e.into()))?;
+        let entry = self.entry(path, Kind::Dir, &stat, Some(dir))?;
+        self.append(&entry, io::empty())?;
+        if let Some(times) = self.new_times(&stat) {
+            rustix::fs::futimens(dir, &times).map_err(|e| read_error("set the times of", path, e.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes anything but a directory. Sockets are left out, as tar has no form for them.
+    pub(super) fn file(
+        &mut self,
+        dir: &OwnedFd,
+        name: &CStr,
+        stat: &Stat,
+        path: &[u8],
+    ) -> Result<(), SnapshotError> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if stat.st_nlink > 1 && kind != FileType::Socket {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                let target = first.clone();
+                let entry = self.entry(path, Kind::Hardlink { target }, stat, None)?;
+                return self.append(&entry, io::empty());
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
+        }
+        let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
+        let kind = match kind {
+            FileType::RegularFile => return self.regular(dir, name, path),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(dir, name, Vec::new())
+                    .map_err(|e| read_error("read the link", path, e.into()))?;
+                Kind::Symlink { target: target.into_bytes() }
+            }
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::Char { major, minor },
+            FileType::BlockDevice => Kind::Block { major, minor },
+            _ => return Ok(()),
+        };
+        let entry = self.entry(path, kind, stat, None::<&OwnedFd>)?;
+        self.append(&entry, io::empty())?;
+        if let Some(times) = self.new_times(stat) {
+            rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|e| read_error("set the times of", path, e.into()))?;
+        }
+        Ok(())
+    }
+
+    fn regular(&mut self, dir: &OwnedFd, name: &CStr, path: &[u8]) -> Result<(), SnapshotError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty())
+            .map_err(|e| read_error("open", path, e.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|e| read_error("read", path, e.into()))?;
+        let size = stat.st_size as u64;
+        let entry = self.entry(path, Kind::File { size }, &stat, Some(&file))?;
+        let mut file = File::from(file);
+        self.append(&entry, &mut file)?;
+        self.counts.bytes += size;
+        if let Some(times) = self.new_times(&stat) {
+            rustix::fs::futimens(&file, &times)
+                .map_err(|e| read_error("set the times of", path, e.into()))?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, entry: &Entry, content: impl io::Read) -> Result<(), SnapshotError> {
+        self.tar.append(entry, content)?;
+        self.counts.entries += 1;
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        path: &[u8],
+        kind: Kind,
+        stat: &Stat,
+        fd: Option<impl AsFd>,
+    ) -> Result<Entry, SnapshotError> {
+        let mut entry = Entry::new(path, kind);
+        entry.mode = stat.st_mode & 0o7777;
+        (entry.uid, entry.gid) = (stat.st_uid, stat.st_gid);
+        entry.mtime = self.times.apply(stat.st_mtime as i64);
+        if let Some(fd) = fd {
+            if self.owners == Owners::Single
+                && let Some(owner) = crate::rootfs::recorded_owner(&fd)
+            {
+                (entry.uid, entry.gid) = owner;
+            }
+            entry.xattrs =
+                crate::fs::portable_xattrs(&fd).map_err(|e| read_error("read the attributes of", path, e))?;
+            if let Some(value) = entry.xattrs.get_mut(CAPABILITY_XATTR) {
+                *value = capability_v2(value);
+            }
+        }
+        Ok(entry)
+    }
+
+    /// The times that the file must have on disk, if they are not those it has.
+    fn new_times(&self, stat: &Stat) -> Option<Timestamps> {
+        let Times::Clamp(_) = self.times else { return None };
+        let seconds = self.times.apply(stat.st_mtime as i64);
+        let right = seconds == stat.st_mtime as i64 && stat.st_mtime_nsec == 0;
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        (!right).then_some(Timestamps { last_access: time, last_modification: time })
+    }
+}
+
+pub(super) fn read_error(action: &'static str, path: &[u8], source: io::Error) -> SnapshotError {
+    SnapshotError::Read { action, path: OsStr::from_bytes(path).into(), source }
+}
+
+/// The path of `name` in the directory `dir`.
+pub(super) fn join(dir: &[u8], name: &CStr) -> Vec<u8> {
+    if dir.is_empty() { name.to_bytes().to_vec() } else { [dir, b"/", name.to_bytes()].concat() }
+}
