@@ -1,1 +1,1 @@
-//! (being written)
+//! Instructions to stages and steps, expanded and pruned.
