@@ -58,6 +58,11 @@ impl Heredoc {
         self.body.value.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
     }
 
+    /// Whether `line` is nothing but the word of a heredoc.
+    pub(crate) fn is_all_of(&self, line: &str) -> bool {
+        Self::of_word(line.trim()).is_some_and(|heredoc| heredoc.name == self.name)
+    }
+
     /// What a shell word such as `3<<-"EOF"` says, without a body.
     pub(super) fn of_word(word: &str) -> Option<Self> {
         let mark = word.find("<<")?;

@@ -159,10 +159,13 @@ impl Parser<'_> {
             }
             (Some(word), _, _) => {
                 let span = Span::new(word.span.start, arguments.word().span.end);
-                self.diagnostics.push(
-                    Diagnostic::error(span, "FROM has one argument, or three: image AS name")
-                        .suggesting(&word.value, ["AS"]),
-                );
+                let error =
+                    Diagnostic::error(span, "FROM has one argument, or three: image AS name");
+                let is_as = word.value.eq_ignore_ascii_case("as");
+                self.diagnostics.push(match is_as {
+                    true => error,
+                    false => error.suggesting(&word.value, ["AS"]),
+                });
                 return None;
             }
         };
