@@ -1,1 +1,24 @@
-//! (being written)
+//! Instructions to stages and steps: expanded, checked and pruned; pure.
+//!
+//! [`plan`] takes a parsed Dockerfile, the options of the build and the
+//! configurations of base images. When it lacks some of these it says which
+//! ([`Outcome::Needs`]) and is called again: it is cheap and does no I/O. What
+//! the builder cannot execute yet is an error here, at its place in the file,
+//! and never ignored.
+
+mod model;
+pub use model::{
+    Base, Copy, CopyFrom, ImageRequest, InlineFile, Outcome, Plan, PlanOptions, Run, Stage,
+    StageId, Step, StepKind,
+};
+
+mod history;
+mod settings;
+mod stage;
+mod stages;
+mod variables;
+
+pub use stages::plan;
+
+#[cfg(test)]
+mod corpus;

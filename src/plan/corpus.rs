@@ -1,0 +1,186 @@
+//! The cases of `testdata/plan`: a Dockerfile, the options in `args.txt`, and a
+//! dump of the plan. `UPDATE_EXPECT=1` rewrites the dumps.
+//!
+//! A line of `args.txt` is `build-arg NAME=value`, `label NAME=value`,
+//! `target NAME`, `platform P`, `build-platform P`, or `no-configs`: then the
+//! wanted images are shown instead of found.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::dockerfile::{Source, parse, render};
+use crate::image::ImageConfig;
+
+use super::*;
+
+/// The images that cases build on.
+fn image(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "library/base" => {
+            r#"{"architecture":"amd64","os":"linux","author":"them","config":{
+                "Env":["PATH=/usr/bin","LANG=C"],"Cmd":["sh"],"Entrypoint":["/init"],
+                "WorkingDir":"/srv","User":"app","Labels":{"from":"base"}}}"#
+        }
+        "library/plain" => r#"{"architecture":"amd64","os":"linux"}"#,
+        "library/shelly" => {
+            r#"{"architecture":"amd64","os":"linux","config":{"Shell":["/bin/bash","-ec"]}}"#
+        }
+        "library/triggers" => {
+            r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=base"],"OnBuild":[
+                "COPY . /src/$A","RUN <<EOF\nmake\nEOF","copy --from=tools /bin/t /t"]}}"#
+        }
+        "library/badtrigger" => {
+            r#"{"architecture":"amd64","os":"linux","config":{"OnBuild":["RNU x","RUN --mount=target=/x y"]}}"#
+        }
+        _ => return None,
+    })
+}
+
+fn dump_step(out: &mut String, step: &Step) {
+    let _ = writeln!(out, "  {}", step.text.replace('\n', "\\n"));
+    let _ = writeln!(out, "    history {:?}", step.created_by);
+    match &step.kind {
+        StepKind::Config => {}
+        StepKind::Workdir { path } => {
+            let _ = writeln!(out, "    mkdir {path} for {:?}", step.user);
+        }
+        StepKind::Run(run) => {
+            let _ = writeln!(out, "    args {:?}", run.args);
+            for (name, body) in &run.scripts {
+                let _ = writeln!(out, "    script {name} {body:?}");
+            }
+            let env: Vec<String> = step.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let _ = writeln!(out, "    env {}", env.join(" "));
+            if !run.proxies.is_empty() {
+                let _ = writeln!(out, "    proxies {:?}", run.proxies);
+            }
+            let _ = writeln!(
+                out,
+                "    user {:?} workdir {} network {:?}",
+                step.user, step.workdir, run.network
+            );
+        }
+        StepKind::Copy(copy) => {
+            let from = match &copy.from {
+                CopyFrom::Context => "context".to_owned(),
+                CopyFrom::Stage(id) => format!("stage {}", id.0),
+                CopyFrom::Image(request) => format!("image {}", request.reference),
+            };
+            let sources: Vec<&String> = copy.sources.iter().map(|source| &source.value).collect();
+            let directory = if copy.destination_is_directory { " (directory)" } else { "" };
+            let _ = writeln!(out, "    from {from} {sources:?} to {}{directory}", copy.destination);
+            for file in &copy.inline {
+                let _ = writeln!(out, "    file {} {:?}", file.name, file.content);
+            }
+            for (name, value) in [("chown", &copy.chown), ("chmod", &copy.chmod)] {
+                if let Some(value) = value {
+                    let _ = writeln!(out, "    {name} {value}");
+                }
+            }
+            if !copy.exclude.is_empty() {
+                let _ = writeln!(out, "    exclude {:?}", copy.exclude);
+            }
+        }
+    }
+}
+
+fn dump(source: &Source, args: &str) -> String {
+    let mut options = PlanOptions {
+        build_args: Vec::new(),
+        target: None,
+        platform: "linux/amd64".parse().unwrap(),
+        build_platform: "linux/amd64".parse().unwrap(),
+        labels: Vec::new(),
+    };
+    let mut configs_known = true;
+    for line in args.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        let pair = || {
+            let (name, value) = value.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        match key {
+            "build-arg" => options.build_args.push(pair()),
+            "label" => options.labels.push(pair()),
+            "target" => options.target = Some(value.to_owned()),
+            "platform" => options.platform = value.parse().unwrap(),
+            "build-platform" => options.build_platform = value.parse().unwrap(),
+            "no-configs" => configs_known = false,
+            other => panic!("unknown option {other}"),
+        }
+    }
+    let (dockerfile, remarks) = parse(source);
+    let mut out = render(&remarks, source);
+    let mut configs: BTreeMap<ImageRequest, ImageConfig> = BTreeMap::new();
+    let (outcome, remarks) = loop {
+        match plan(&dockerfile, &options, &configs) {
+            Ok((Outcome::Needs(needs), _)) if configs_known => {
+                for request in needs {
+                    let json = image(request.reference.repository().path()).unwrap();
+                    configs.insert(request, serde_json::from_str(json).unwrap());
+                }
+            }
+            Ok((outcome, remarks)) => break (Some(outcome), remarks),
+            Err(remarks) => break (None, remarks),
+        }
+    };
+    match outcome {
+        None => {}
+        Some(Outcome::Needs(needs)) => {
+            for request in needs {
+                let _ = writeln!(out, "needs {} for {}", request.reference, request.platform);
+            }
+        }
+        Some(Outcome::Ready(plan)) => {
+            for stage in &plan.stages {
+                let base = match &stage.base {
+                    Base::Scratch => "scratch".to_owned(),
+                    Base::Stage(id) => format!("stage {}", id.0),
+                    Base::Image(request) => {
+                        format!("{} for {}", request.reference, request.platform)
+                    }
+                };
+                let target = if stage.id == plan.target { " (target)" } else { "" };
+                let _ = writeln!(
+                    out,
+                    "stage {} {:?} from {base} on {}{target}",
+                    stage.id.0, stage.name, stage.platform
+                );
+                stage.steps.iter().for_each(|step| dump_step(&mut out, step));
+                let runtime = serde_json::to_string(&stage.runtime).unwrap();
+                let _ = writeln!(out, "  = {runtime}");
+                if let Some(author) = &stage.author {
+                    let _ = writeln!(out, "  author {author}");
+                }
+            }
+        }
+    }
+    if !remarks.is_empty() {
+        out.push_str("---\n");
+        out.push_str(&render(&remarks, source));
+    }
+    out
+}
+
+#[test]
+fn every_case_is_planned_as_expected() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/plan");
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let case = entry.unwrap().path();
+        count += 1;
+        let text = std::fs::read_to_string(case.join("Dockerfile")).unwrap();
+        let args = std::fs::read_to_string(case.join("args.txt")).unwrap_or_default();
+        let found = dump(&Source::new("Dockerfile", text), &args);
+        let file = case.join("expect.txt");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&file, &found).unwrap();
+        } else if std::fs::read_to_string(&file).unwrap_or_default() != found {
+            wrong.push(format!("== {}\n{found}", case.display()));
+        }
+    }
+    assert!(count >= 20, "only {count} cases");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,199 @@
+//! What a plan is made of.
+
+use std::cmp::Ordering;
+
+use crate::dockerfile::{Mount, Network, Span, Spanned};
+use crate::image::{Platform, Reference, RuntimeConfig};
+
+/// What a build is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// `--build-arg`; of two with one name the later counts.
+    pub build_args: Vec<(String, String)>,
+    /// `--target`: a stage by name or number; without it, the last one.
+    pub target: Option<String>,
+    /// What the image is to run on.
+    pub platform: Platform,
+    /// What the build runs on.
+    pub build_platform: Platform,
+    /// `--label`, for the target stage.
+    pub labels: Vec<(String, String)>,
+}
+
+/// An image for a platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRequest {
+    /// The image.
+    pub reference: Reference,
+    /// The platform.
+    pub platform: Platform,
+}
+
+impl ImageRequest {
+    fn key(&self) -> (&Reference, String) {
+        (&self.reference, self.platform.to_string())
+    }
+}
+
+impl PartialOrd for ImageRequest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ImageRequest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// How far planning came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The configurations of these base images are wanted, sorted; then plan again.
+    Needs(Vec<ImageRequest>),
+    /// The plan.
+    Ready(Plan),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The stages that the target needs, each after those that it depends on.
+    pub stages: Vec<Stage>,
+    /// The stage that becomes the image.
+    pub target: StageId,
+}
+
+/// A stage, by its number in the file, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageId(pub u32);
+
+/// A stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// Its number in the file.
+    pub id: StageId,
+    /// Its name, or its number, for display.
+    pub name: String,
+    /// What it begins with.
+    pub base: Base,
+    /// What it runs on.
+    pub platform: Platform,
+    /// What is done, in order, the base's triggers first.
+    pub steps: Vec<Step>,
+    /// The configuration at its end.
+    pub runtime: RuntimeConfig,
+    /// The author, from MAINTAINER or the base.
+    pub author: Option<String>,
+    /// The FROM.
+    pub span: Span,
+}
+
+/// What a stage begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(StageId),
+    /// An image.
+    Image(ImageRequest),
+}
+
+/// A step of a stage: one instruction, one entry of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The instruction; the FROM for a trigger of the base image.
+    pub span: Span,
+    /// The instruction as shown.
+    pub text: String,
+    /// `created_by` of the history, in BuildKit's words.
+    pub created_by: String,
+    /// The variables in force before the step: the base's ENV and PATH, ENV
+    /// and ARG of the stage, the later of one name counts.
+    pub env: Vec<(String, String)>,
+    /// The user in force before the step, `""` for root.
+    pub user: String,
+    /// The working directory in force before the step, absolute.
+    pub workdir: String,
+    /// What is done.
+    pub kind: StepKind,
+}
+
+/// The kinds of steps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepKind {
+    /// A process.
+    Run(Run),
+    /// Files.
+    Copy(Copy),
+    /// A directory that must exist, made with all that lead to it, mode 0755,
+    /// for the user in force.
+    Workdir {
+        /// Absolute and clean.
+        path: String,
+    },
+    /// Nothing but the configuration: a history entry without a layer.
+    Config,
+}
+
+/// A process to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The whole argument list: the shell and its text, or the exec form.
+    pub args: Vec<String>,
+    /// Scripts (name, text), to stand read-only at `/dev/pipes/NAME`, mode 0755.
+    pub scripts: Vec<(String, String)>,
+    /// Proxy variables from build arguments that nobody declared: they belong
+    /// to the environment of the process, not to the cache key or the history.
+    pub proxies: Vec<(String, String)>,
+    /// What it sees of the network.
+    pub network: Network,
+    /// Mounts; always empty, as `plan` refuses them until they are supported.
+    pub mounts: Vec<Mount>,
+}
+
+/// Files to copy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// ADD: archives among the sources are unpacked.
+    pub add: bool,
+    /// Where the sources are.
+    pub from: CopyFrom,
+    /// Paths or patterns, expanded, as written otherwise.
+    pub sources: Vec<Spanned<String>>,
+    /// Files whose content stands in the Dockerfile.
+    pub inline: Vec<InlineFile>,
+    /// Absolute and clean, without a slash at the end.
+    pub destination: String,
+    /// Whether the destination is a directory for sure: it ends in `/` or `.`,
+    /// or there are several sources.
+    pub destination_is_directory: bool,
+    /// `--chown`: `user[:group]`, by name or number.
+    pub chown: Option<String>,
+    /// `--chmod`: octal, or symbolic.
+    pub chmod: Option<String>,
+    /// `--exclude`: patterns for [`crate::dockerfile::Ignore::from_patterns`].
+    pub exclude: Vec<String>,
+}
+
+/// Where COPY takes files from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyFrom {
+    /// The build context.
+    Context,
+    /// An earlier stage.
+    Stage(StageId),
+    /// An image.
+    Image(ImageRequest),
+}
+
+/// A file of COPY or ADD whose content stands in the Dockerfile: mode 0644, of root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InlineFile {
+    /// The name, if the destination is a directory.
+    pub name: String,
+    /// The content, expanded.
+    pub content: String,
+}

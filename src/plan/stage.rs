@@ -1,0 +1,540 @@
+//! The instructions of one stage to its steps.
+
+use serde_json::{Map, Value};
+
+use crate::dockerfile::{
+    CommandLine, Diagnostic, Healthcheck, Heredoc, Instruction, InstructionKind, KeyValue, Span,
+    Spanned, Transfer, Word, expand_heredoc,
+};
+use crate::image::{self, ImageConfig, Platform, RuntimeConfig};
+
+use super::settings::{is_mode, is_signal, ports, resolve};
+use super::stages::{Draft, Planner, argument_value};
+use super::variables::{DEFAULT_PATH, Variables, proxies};
+use super::{Base, Copy, CopyFrom, InlineFile, Run, Stage, Step, StepKind, history};
+
+/// Where a RUN script that has an interpreter line of its own stands.
+const SCRIPTS: &str = "/dev/pipes";
+
+/// Build arguments that are settings of the builder and never reach a step.
+const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// What is in force at a place of a stage, and what a stage hands on.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) runtime: RuntimeConfig,
+    variables: Variables,
+    /// The arguments declared, for the history.
+    arguments: Vec<(String, Option<String>)>,
+    author: Option<String>,
+    /// Whether CMD was set in this stage.
+    cmd_is_own: bool,
+}
+
+impl Scope {
+    /// That of `FROM scratch`.
+    pub(super) fn scratch() -> Self {
+        let runtime = RuntimeConfig {
+            env: vec![format!("PATH={DEFAULT_PATH}")],
+            working_dir: "/".to_owned(),
+            ..RuntimeConfig::default()
+        };
+        Self::of(runtime, None)
+    }
+
+    /// That of an image.
+    pub(super) fn of_image(config: &ImageConfig) -> Self {
+        Self::of(config.config.clone(), config.author.clone())
+    }
+
+    /// That of a stage of the same file: all but its triggers, which are for
+    /// those who build on the finished image.
+    pub(super) fn derived(mut self) -> Self {
+        self.runtime.on_build.clear();
+        self
+    }
+
+    fn of(runtime: RuntimeConfig, author: Option<String>) -> Self {
+        let mut variables = Variables::default();
+        for entry in &runtime.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            variables.set(name, value);
+        }
+        if variables.get("PATH").is_none() {
+            variables.set("PATH", DEFAULT_PATH);
+        }
+        Self { runtime, variables, arguments: Vec::new(), author, cmd_is_own: false }
+    }
+
+    fn workdir(&self) -> String {
+        resolve("/", &self.runtime.working_dir)
+    }
+
+    fn with_shell(&self, text: String) -> Vec<String> {
+        let shell = self.runtime.shell.clone().filter(|shell| !shell.is_empty());
+        let mut args = shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+        args.push(text);
+        args
+    }
+
+    fn command(&self, command: &CommandLine) -> Vec<String> {
+        match command {
+            CommandLine::Shell(text) => self.with_shell(text.value.clone()),
+            CommandLine::Exec(words) => words.iter().map(|word| word.value.clone()).collect(),
+        }
+    }
+}
+
+/// Makes the steps of a stage; `triggers` (with the escape character of each)
+/// come first.
+pub(super) fn build_stage(
+    planner: &mut Planner<'_>,
+    draft: &Draft<'_>,
+    base: Base,
+    platform: Platform,
+    mut scope: Scope,
+    triggers: &[(Instruction, char)],
+) -> (Stage, Scope) {
+    scope.cmd_is_own = false;
+    let mut steps = Vec::new();
+    let escape = planner.escape;
+    let own = draft.instructions.iter().map(|instruction| (*instruction, escape, false));
+    let all = triggers.iter().map(|(instruction, escape)| (instruction, *escape, true)).chain(own);
+    for (instruction, escape, is_trigger) in all {
+        let before = planner.diagnostics.len();
+        let mut context =
+            Context { planner, draft, platform: &platform, scope: &mut scope, escape };
+        let env = context.scope.variables.pairs().to_vec();
+        let user = context.scope.runtime.user.clone();
+        let workdir = context.scope.workdir();
+        let done = context.step(instruction);
+        let span = if is_trigger { draft.span } else { instruction.span };
+        if is_trigger {
+            // The places of a trigger are not in this file.
+            for diagnostic in &mut planner.diagnostics[before..] {
+                diagnostic.span = Some(draft.from.image.span);
+                diagnostic.message = format!(
+                    "ONBUILD {:?} of the base image: {}",
+                    instruction.text, diagnostic.message
+                );
+            }
+        }
+        if let Some((created_by, kind)) = done {
+            let text = shown(instruction, is_trigger);
+            steps.push(Step { span, text, created_by, env, user, workdir, kind });
+        }
+    }
+    let stage = Stage {
+        id: draft.id,
+        name: draft.name(),
+        base,
+        platform,
+        steps,
+        runtime: scope.runtime.clone(),
+        author: scope.author.clone(),
+        span: draft.span,
+    };
+    (stage, scope)
+}
+
+/// The instruction as shown: the keyword in upper case, a script by its first line.
+fn shown(instruction: &Instruction, is_trigger: bool) -> String {
+    let text = &instruction.text;
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let trigger = if is_trigger { "ONBUILD " } else { "" };
+    let mut shown = format!("{trigger}{}{}", text[..end].to_ascii_uppercase(), &text[end..]);
+    if let InstructionKind::Run(run) = &instruction.kind
+        && let [heredoc] = run.heredocs.as_slice()
+    {
+        let body = heredoc.body.value.trim();
+        let first = body.lines().next().unwrap_or_default();
+        let more = if body.lines().nth(1).is_some() { "..." } else { "" };
+        shown.push_str(&format!(" ({first}{more})"));
+    }
+    shown
+}
+
+struct Context<'c, 'p> {
+    planner: &'c mut Planner<'p>,
+    draft: &'c Draft<'c>,
+    platform: &'c Platform,
+    scope: &'c mut Scope,
+    escape: char,
+}
+
+impl Context<'_, '_> {
+    fn fail(&mut self, span: Span, message: impl Into<String>) {
+        self.planner.diagnostics.push(Diagnostic::error(span, message));
+    }
+
+    fn expand(&mut self, word: &Word) -> Option<Spanned<String>> {
+        self.scope.variables.expand(word, self.escape, self.planner.diagnostics)
+    }
+
+    fn expand_optional(&mut self, word: Option<&Word>) -> Option<Option<Spanned<String>>> {
+        match word {
+            None => Some(None),
+            Some(word) => self.expand(word).map(|text| Some(text).filter(|t| !t.value.is_empty())),
+        }
+    }
+
+    /// The history's words and what is to be done; `None` after a mistake, and
+    /// for ONBUILD, which leaves no entry.
+    fn step(&mut self, instruction: &Instruction) -> Option<(String, StepKind)> {
+        let created_by = match &instruction.kind {
+            InstructionKind::Run(run) => return self.run(run, instruction.span),
+            InstructionKind::Copy(copy) => {
+                let from = match &copy.from {
+                    None => CopyFrom::Context,
+                    Some(word) => {
+                        self.planner.copy_from(self.draft, &word.value, self.platform, word.span)?
+                    }
+                };
+                return self.copy(false, from, &copy.transfer);
+            }
+            InstructionKind::Add(add) => return self.copy(true, CopyFrom::Context, &add.transfer),
+            InstructionKind::Workdir(word) => return self.workdir(word),
+            InstructionKind::From(_) => return None,
+            InstructionKind::Onbuild(onbuild) => {
+                self.scope.runtime.on_build.push(onbuild.trigger.clone());
+                return None;
+            }
+            InstructionKind::Arg(arguments) => {
+                let mut words = vec!["ARG".to_owned()];
+                for argument in arguments {
+                    let name = &argument.name.value;
+                    let value =
+                        argument_value(self.planner, &self.scope.variables, argument, self.escape);
+                    if let Some(value) = &value
+                        && !NOT_IN_ENVIRONMENT.contains(&name.as_str())
+                    {
+                        self.scope.variables.set(name, value);
+                    }
+                    words.push(match &value {
+                        Some(value) => format!("{name}={value}"),
+                        None => name.clone(),
+                    });
+                    let arguments = &mut self.scope.arguments;
+                    match arguments.iter_mut().find(|(other, _)| other == name) {
+                        Some((_, old)) => *old = value,
+                        None => arguments.push((name.clone(), value)),
+                    }
+                }
+                words.join(" ")
+            }
+            InstructionKind::Env(pairs) => {
+                let pairs = self.pairs(pairs)?;
+                for (key, value) in &pairs {
+                    self.scope.variables.set(key, value);
+                    let env = &mut self.scope.runtime.env;
+                    let entry = format!("{key}={value}");
+                    match env.iter_mut().find(|e| e.split('=').next() == Some(key)) {
+                        Some(old) => *old = entry,
+                        None => env.push(entry),
+                    }
+                }
+                joined("ENV", &pairs)
+            }
+            InstructionKind::Label(pairs) => {
+                let pairs = self.pairs(pairs)?;
+                self.scope.runtime.labels.extend(pairs.iter().cloned());
+                joined("LABEL", &pairs)
+            }
+            InstructionKind::User(word) => {
+                let user = self.expand(word)?;
+                if user.value.is_empty() {
+                    self.fail(word.span, "USER is empty after expansion");
+                    return None;
+                }
+                self.scope.runtime.user.clone_from(&user.value);
+                format!("USER {}", user.value)
+            }
+            InstructionKind::Cmd(command) => {
+                let args = self.scope.command(command);
+                let created_by = format!("CMD {}", history::quoted_list(&args));
+                self.scope.runtime.cmd = Some(args).filter(|args| !args.is_empty());
+                self.scope.cmd_is_own = true;
+                created_by
+            }
+            InstructionKind::Entrypoint(command) => {
+                let args = self.scope.command(command);
+                let created_by = format!("ENTRYPOINT {}", history::quoted_list(&args));
+                self.scope.runtime.entrypoint = Some(args).filter(|args| !args.is_empty());
+                // A CMD of the base was meant for the base's entrypoint.
+                if !self.scope.cmd_is_own {
+                    self.scope.runtime.cmd = None;
+                }
+                created_by
+            }
+            InstructionKind::Expose(words) => self.expose(words)?,
+            InstructionKind::Volume(words) => {
+                let mut volumes = Vec::new();
+                for word in words {
+                    let volume = self.expand(word)?.value;
+                    if volume.is_empty() {
+                        self.fail(word.span, "VOLUME has an empty path");
+                        return None;
+                    }
+                    self.scope.runtime.volumes.insert(volume.clone(), empty());
+                    volumes.push(volume);
+                }
+                format!("VOLUME {}", history::plain_list(&volumes))
+            }
+            InstructionKind::Healthcheck(check) => {
+                let check = self.healthcheck(check);
+                let created_by = format!("HEALTHCHECK {}", history::healthcheck(&check));
+                self.scope.runtime.healthcheck = Some(check);
+                created_by
+            }
+            InstructionKind::Shell(words) => {
+                let shell: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
+                let created_by = format!("SHELL {}", history::plain_list(&shell));
+                self.scope.runtime.shell = Some(shell);
+                created_by
+            }
+            InstructionKind::Stopsignal(word) => {
+                let signal = self.expand(word)?.value;
+                if !is_signal(&signal) {
+                    self.fail(word.span, format!("{signal:?} is no signal"));
+                    return None;
+                }
+                let created_by = format!("STOPSIGNAL {signal}");
+                self.scope.runtime.stop_signal = Some(signal);
+                created_by
+            }
+            InstructionKind::Maintainer(word) => {
+                self.scope.author = Some(word.value.clone());
+                format!("MAINTAINER {}", word.value)
+            }
+        };
+        Some((created_by, StepKind::Config))
+    }
+
+    /// All words see the variables from before the instruction.
+    fn pairs(&mut self, pairs: &[KeyValue]) -> Option<Vec<(String, String)>> {
+        let mut expanded = Vec::new();
+        for pair in pairs {
+            let key = self.expand(&pair.key)?.value;
+            let value = self.expand(&pair.value)?.value;
+            if key.is_empty() {
+                self.fail(pair.key.span, "the name is empty after expansion");
+                return None;
+            }
+            expanded.push((key, value));
+        }
+        Some(expanded)
+    }
+
+    fn expose(&mut self, words: &[Word]) -> Option<String> {
+        // BuildKit sorts the words as written; the history shows it.
+        let mut words: Vec<&Word> = words.iter().collect();
+        words.sort_by(|left, right| left.value.cmp(&right.value));
+        let mut all = Vec::new();
+        for word in words {
+            let variables = &self.scope.variables;
+            for port in variables.expand_words(word, self.escape, self.planner.diagnostics)? {
+                match ports(&port) {
+                    Ok(ports) => all.extend(ports),
+                    Err(message) => {
+                        self.fail(word.span, message);
+                        return None;
+                    }
+                }
+            }
+        }
+        let exposed = all.iter().map(|port| (port.clone(), empty()));
+        self.scope.runtime.exposed_ports.extend(exposed);
+        Some(format!("EXPOSE {}", history::plain_list(&all)))
+    }
+
+    fn healthcheck(&self, check: &Healthcheck) -> image::Healthcheck {
+        let test = match &check.command {
+            None => vec!["NONE".to_owned()],
+            Some(CommandLine::Shell(text)) => vec!["CMD-SHELL".to_owned(), text.value.clone()],
+            Some(command @ CommandLine::Exec(_)) => {
+                let mut test = vec!["CMD".to_owned()];
+                test.extend(self.scope.command(command));
+                test
+            }
+        };
+        image::Healthcheck {
+            test,
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }
+    }
+
+    fn workdir(&mut self, word: &Word) -> Option<(String, StepKind)> {
+        let path = self.expand(word)?.value;
+        if path.is_empty() {
+            self.fail(word.span, "WORKDIR is empty after expansion");
+            return None;
+        }
+        let path = resolve(&self.scope.workdir(), &path);
+        self.scope.runtime.working_dir.clone_from(&path);
+        let created_by = format!("WORKDIR {path}");
+        let kind = if path == "/" { StepKind::Config } else { StepKind::Workdir { path } };
+        Some((created_by, kind))
+    }
+
+    fn run(&mut self, run: &crate::dockerfile::Run, span: Span) -> Option<(String, StepKind)> {
+        let mut scripts = Vec::new();
+        let args = match &run.command {
+            CommandLine::Exec(words) if words.is_empty() => {
+                self.fail(span, "RUN [] has nothing to run");
+                return None;
+            }
+            CommandLine::Shell(text) if !run.heredocs.is_empty() => {
+                let text = script(&text.value, &run.heredocs, &mut scripts);
+                self.scope.with_shell(text)
+            }
+            command => self.scope.command(command),
+        };
+        let mut words = vec!["RUN".to_owned()];
+        let arguments = &self.scope.arguments;
+        if !arguments.is_empty() {
+            words.push(format!("|{}", arguments.len()));
+        }
+        for (name, value) in arguments {
+            let value = self.scope.variables.get(name).or(value.as_deref()).unwrap_or_default();
+            words.push(format!("{name}={value}"));
+        }
+        words.extend(args.iter().cloned());
+        let mut proxies = proxies(self.planner.options);
+        proxies.retain(|(name, _)| self.scope.variables.get(name).is_none());
+        let network = run.network.as_ref().map(|network| network.value).unwrap_or_default();
+        let run = Run { args, scripts, proxies, network, mounts: Vec::new() };
+        Some((format!("{} # buildkit", words.join(" ")), StepKind::Run(run)))
+    }
+
+    fn copy(
+        &mut self,
+        add: bool,
+        from: CopyFrom,
+        transfer: &Transfer,
+    ) -> Option<(String, StepKind)> {
+        let name = if add { "ADD" } else { "COPY" };
+        let mut sources = Vec::new();
+        for word in &transfer.sources {
+            let source = self.expand(word)?;
+            if is_remote(&source.value) {
+                let what = if add {
+                    "ADD of a URL or a git repository is not supported yet"
+                } else {
+                    "COPY takes no URL or git repository"
+                };
+                self.fail(word.span, what);
+                return None;
+            }
+            sources.push(source);
+        }
+        let mut inline = Vec::new();
+        for source in &transfer.inline {
+            let mut content = source.heredoc.content();
+            if source.heredoc.expand {
+                let variables = &self.scope.variables;
+                let lookup = |name: &str| variables.get(name).map(str::to_owned);
+                match expand_heredoc(&content, &lookup) {
+                    Ok(expansion) => {
+                        variables.warn_of_unset(&expansion, source.span, self.planner.diagnostics);
+                        content = expansion.text;
+                    }
+                    Err(error) => {
+                        self.fail(source.span, format!("in the heredoc: {error}"));
+                        return None;
+                    }
+                }
+            }
+            inline.push(InlineFile { name: source.heredoc.name.clone(), content });
+        }
+        let destination = self.expand(&transfer.destination)?;
+        let chown = self.expand_optional(transfer.chown.as_ref())?;
+        let chmod = self.expand_optional(transfer.chmod.as_ref())?;
+        if let Some(mode) = chmod.as_ref().filter(|mode| !is_mode(&mode.value)) {
+            self.planner.diagnostics.push(
+                Diagnostic::error(mode.span, format!("{:?} is no mode", mode.value))
+                    .with_help("a mode is octal up to 7777, or symbolic such as u=rwX,go=rX"),
+            );
+            return None;
+        }
+        let mut exclude = Vec::new();
+        for word in &transfer.exclude {
+            let pattern = self.expand(word)?.value;
+            if let Err(error) = crate::dockerfile::Ignore::from_patterns([pattern.as_str()]) {
+                self.fail(word.span, format!("--exclude: {error}"));
+                return None;
+            }
+            exclude.push(pattern);
+        }
+        let path = &destination.value;
+        let said = path.ends_with('/') || path.ends_with("/.") || path == "." || path.is_empty();
+        let several = sources.len() + inline.len() > 1;
+        if several && !said {
+            self.planner.diagnostics.push(
+                Diagnostic::warning(
+                    destination.span,
+                    format!("{name} of several sources takes {path:?} for a directory"),
+                )
+                .with_help("end it with a '/'"),
+            );
+        }
+        let mut words = vec![name.to_owned()];
+        words.extend(chown.as_ref().map(|chown| format!("--chown={}", chown.value)));
+        words.extend(chmod.as_ref().map(|chmod| format!("--chmod={}", chmod.value)));
+        words.extend(sources.iter().map(|source| source.value.clone()));
+        words.extend(inline.iter().map(|file| format!("<<{}", file.name)));
+        words.push(path.clone());
+        let copy = Copy {
+            add,
+            from,
+            sources,
+            inline,
+            destination: resolve(&self.scope.workdir(), path),
+            destination_is_directory: said || several,
+            chown: chown.map(|chown| chown.value),
+            chmod: chmod.map(|chmod| chmod.value),
+            exclude,
+        };
+        Some((format!("{} # buildkit", words.join(" ")), StepKind::Copy(copy)))
+    }
+}
+
+/// The shell text of a RUN with heredocs. A lone heredoc is itself the text,
+/// or a file to execute when it begins with `#!`; otherwise the shell gets the
+/// line and all bodies and does the rest.
+fn script(line: &str, heredocs: &[Heredoc], scripts: &mut Vec<(String, String)>) -> String {
+    if let [heredoc] = heredocs
+        && heredoc.is_all_of(line)
+    {
+        let content = heredoc.content();
+        if !content.starts_with("#!") {
+            return content;
+        }
+        scripts.push((heredoc.name.clone(), content));
+        return format!("{SCRIPTS}/{}", heredoc.name);
+    }
+    let mut text = line.to_owned();
+    for heredoc in heredocs {
+        text.push('\n');
+        text.push_str(&heredoc.body.value);
+        text.push_str(&heredoc.name);
+    }
+    text
+}
+
+/// Whether a source of ADD is fetched from elsewhere.
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|p| source.starts_with(p))
+}
+
+fn joined(keyword: &str, pairs: &[(String, String)]) -> String {
+    let words = pairs.iter().map(|(key, value)| format!(" {key}={value}"));
+    std::iter::once(keyword.to_owned()).chain(words).collect()
+}
+
+fn empty() -> Value {
+    Value::Object(Map::new())
+}

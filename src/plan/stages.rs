@@ -1,0 +1,448 @@
+//! The stages of a file, what they depend on, and which are needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dockerfile::{
+    ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Security, Severity,
+    Source, Span, parse,
+};
+use crate::image::{ImageConfig, Platform, Reference};
+
+use super::stage::{Scope, build_stage};
+use super::variables::{Variables, declare_global, predefined, warn_of_undeclared};
+use super::{Base, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, Stage, StageId};
+
+/// Plans a build.
+///
+/// `configs` holds the configurations of base images known so far. The second
+/// part of a success is warnings; a failure is all remarks, with one error at
+/// least.
+pub fn plan(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    configs: &BTreeMap<ImageRequest, ImageConfig>,
+) -> Result<(Outcome, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut diagnostics = Vec::new();
+    let outcome = try_plan(dockerfile, options, configs, &mut diagnostics);
+    // A derived stage may repeat what was said of its base.
+    let mut unique: Vec<Diagnostic> = Vec::new();
+    for diagnostic in diagnostics {
+        if !unique.contains(&diagnostic) {
+            unique.push(diagnostic);
+        }
+    }
+    match outcome {
+        Some(outcome) if unique.iter().all(|d| d.severity == Severity::Warning) => {
+            Ok((outcome, unique))
+        }
+        _ => Err(unique),
+    }
+}
+
+/// A stage as written.
+pub(super) struct Draft<'a> {
+    pub(super) id: StageId,
+    pub(super) from: &'a From,
+    pub(super) span: Span,
+    pub(super) instructions: Vec<&'a Instruction>,
+}
+
+impl Draft<'_> {
+    pub(super) fn name(&self) -> String {
+        self.from.name.as_ref().map_or_else(|| self.id.0.to_string(), |name| name.value.clone())
+    }
+}
+
+fn try_plan(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    configs: &BTreeMap<ImageRequest, ImageConfig>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Outcome> {
+    let mut globals = predefined(options);
+    let drafts = drafts(dockerfile, options, &mut globals, diagnostics);
+    if drafts.is_empty() {
+        if diagnostics.iter().all(|d| d.severity == Severity::Warning) {
+            let error = Diagnostic::error(Span::default(), "there is no FROM, so nothing to build");
+            diagnostics.push(Diagnostic { span: None, ..error });
+        }
+        return None;
+    }
+    let target = target(&drafts, options, diagnostics)?;
+    let mut declared: Vec<&str> = Vec::new();
+    for instruction in &dockerfile.instructions {
+        if let InstructionKind::Arg(arguments) = &instruction.kind {
+            declared.extend(arguments.iter().map(|argument| argument.name.value.as_str()));
+        }
+    }
+    warn_of_undeclared(options, &declared, diagnostics);
+    let mut planner = Planner {
+        drafts: &drafts,
+        options,
+        configs,
+        globals,
+        escape: dockerfile.escape,
+        diagnostics,
+        visited: BTreeSet::new(),
+        bases: BTreeMap::new(),
+        stages: Vec::new(),
+        scopes: BTreeMap::new(),
+        needs: BTreeSet::new(),
+    };
+    planner.visit(target);
+    let (needs, stages) = (planner.needs, planner.stages);
+    if needs.is_empty() {
+        let mut plan = Plan { stages, target };
+        if let Some(stage) = plan.stages.iter_mut().find(|stage| stage.id == target) {
+            stage.runtime.labels.extend(options.labels.iter().cloned());
+        }
+        return Some(Outcome::Ready(plan));
+    }
+    Some(Outcome::Needs(needs.into_iter().collect()))
+}
+
+/// Splits the instructions into stages and sets the global variables.
+fn drafts<'a>(
+    dockerfile: &'a Dockerfile,
+    options: &PlanOptions,
+    globals: &mut Variables,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Draft<'a>> {
+    let mut drafts: Vec<Draft<'a>> = Vec::new();
+    for instruction in &dockerfile.instructions {
+        match &instruction.kind {
+            InstructionKind::From(from) => {
+                let twin = from.name.as_ref().filter(|name| {
+                    drafts.iter().any(|draft| {
+                        draft.from.name.as_ref().is_some_and(|n| n.value == name.value)
+                    })
+                });
+                if let Some(name) = twin {
+                    let message = format!("a stage before has the name {:?} too", name.value);
+                    diagnostics.push(Diagnostic::warning(name.span, message));
+                }
+                drafts.push(Draft {
+                    id: StageId(u32::try_from(drafts.len()).unwrap_or(u32::MAX)),
+                    from,
+                    span: instruction.span,
+                    instructions: Vec::new(),
+                });
+            }
+            kind => match (drafts.last_mut(), kind) {
+                (Some(draft), _) => draft.instructions.push(instruction),
+                (None, InstructionKind::Arg(arguments)) => {
+                    for argument in arguments {
+                        declare_global(globals, argument, options, dockerfile.escape, diagnostics);
+                    }
+                }
+                (None, _) => diagnostics.push(
+                    Diagnostic::error(
+                        instruction.keyword,
+                        "only ARG may stand before the first FROM",
+                    )
+                    .with_help("begin with FROM image, or FROM scratch"),
+                ),
+            },
+        }
+    }
+    drafts
+}
+
+fn target(
+    drafts: &[Draft<'_>],
+    options: &PlanOptions,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<StageId> {
+    let Some(wanted) = options.target.as_ref().filter(|target| !target.is_empty()) else {
+        return drafts.last().map(|draft| draft.id);
+    };
+    let name = wanted.to_lowercase();
+    let by_name = drafts.iter().rev().find(|draft| draft.name() == name);
+    if let Some(draft) = by_name {
+        return Some(draft.id);
+    }
+    if let Some(draft) = wanted.parse::<usize>().ok().and_then(|number| drafts.get(number)) {
+        return Some(draft.id);
+    }
+    let names: Vec<String> =
+        drafts.iter().filter_map(|d| d.from.name.as_ref()).map(|n| n.value.clone()).collect();
+    let message = format!("there is no stage {wanted:?} to be the target");
+    let error = Diagnostic { span: None, ..Diagnostic::error(Span::default(), message) };
+    let error = error.suggesting(&name, names.iter().map(String::as_str));
+    diagnostics.push(match error.help {
+        None if !names.is_empty() => {
+            error.with_help(format!("the stages are {}", names.join(", ")))
+        }
+        _ => error,
+    });
+    None
+}
+
+/// The way from the target down to what it needs.
+pub(super) struct Planner<'a> {
+    drafts: &'a [Draft<'a>],
+    pub(super) options: &'a PlanOptions,
+    configs: &'a BTreeMap<ImageRequest, ImageConfig>,
+    pub(super) globals: Variables,
+    pub(super) escape: char,
+    pub(super) diagnostics: &'a mut Vec<Diagnostic>,
+    visited: BTreeSet<StageId>,
+    /// The base and platform of every stage visited, if it could be found out.
+    bases: BTreeMap<StageId, (Base, Platform)>,
+    stages: Vec<Stage>,
+    /// What a stage hands on to those derived from it; absent if it failed.
+    scopes: BTreeMap<StageId, Scope>,
+    needs: BTreeSet<ImageRequest>,
+}
+
+impl Planner<'_> {
+    /// Plans a stage after all that it depends on. Only earlier stages can be
+    /// named, so this ends; each is visited once.
+    fn visit(&mut self, id: StageId) {
+        if !self.visited.insert(id) {
+            return;
+        }
+        let drafts = self.drafts;
+        let Some(draft) = drafts.get(id.0 as usize) else { return };
+        let base = self.base(draft);
+        for instruction in &draft.instructions {
+            refuse_unsupported(instruction, instruction.span, "", self.diagnostics);
+            self.visit_sources(draft, instruction);
+        }
+        let Some((base, platform)) = base else { return };
+        self.bases.insert(id, (base.clone(), platform.clone()));
+        let scope = match &base {
+            Base::Scratch => Some(Scope::scratch()),
+            Base::Stage(base) => self.scopes.get(base).cloned().map(Scope::derived),
+            Base::Image(request) => match self.configs.get(request) {
+                Some(config) => Some(Scope::of_image(config)),
+                None => {
+                    self.needs.insert(request.clone());
+                    None
+                }
+            },
+        };
+        let Some(mut scope) = scope else { return };
+        let triggers = self.triggers(draft, &mut scope);
+        for (instruction, _) in &triggers {
+            self.visit_sources(draft, instruction);
+        }
+        let (stage, scope) = build_stage(self, draft, base, platform, scope, &triggers);
+        self.stages.push(stage);
+        self.scopes.insert(id, scope);
+    }
+
+    /// The base of a stage and the platform that it runs on.
+    fn base(&mut self, draft: &Draft<'_>) -> Option<(Base, Platform)> {
+        let from = draft.from;
+        let image = self.globals.expand(&from.image, self.escape, self.diagnostics)?;
+        let mut platform = self.options.platform.clone();
+        if let Some(word) = &from.platform {
+            let text = self.globals.expand(word, self.escape, self.diagnostics)?;
+            match text.value.parse::<Platform>() {
+                Ok(parsed) => platform = parsed,
+                Err(error) => {
+                    self.diagnostics.push(Diagnostic::error(word.span, error.to_string()));
+                    return None;
+                }
+            }
+        }
+        if image.value.is_empty() {
+            self.diagnostics.push(
+                Diagnostic::error(image.span, "the base image is empty after expansion").with_help(
+                    "FROM sees only the ARGs before the first FROM; give them a default or pass --build-arg",
+                ),
+            );
+            return None;
+        }
+        if image.value == "scratch" {
+            return Some((Base::Scratch, platform));
+        }
+        if let Some(base) = self.earlier(draft, &image.value) {
+            self.visit(base);
+            let inherited = self.bases.get(&base).map(|(_, platform)| platform.clone());
+            return Some((Base::Stage(base), inherited.unwrap_or(platform)));
+        }
+        let reference = self.reference(&image.value, image.span)?;
+        Some((Base::Image(ImageRequest { reference, platform: platform.clone() }), platform))
+    }
+
+    fn reference(&mut self, text: &str, span: Span) -> Option<Reference> {
+        match text.parse::<Reference>() {
+            Ok(reference) => Some(reference),
+            Err(error) => {
+                self.diagnostics.push(Diagnostic::error(span, error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// The last stage before `draft` with a name.
+    fn earlier(&self, draft: &Draft<'_>, name: &str) -> Option<StageId> {
+        let name = name.to_lowercase();
+        let before = &self.drafts[..draft.id.0 as usize];
+        let named = |other: &&Draft<'_>| other.from.name.as_ref().is_some_and(|n| n.value == name);
+        before.iter().rev().find(named).map(|other| other.id)
+    }
+
+    /// Visits the stages that an instruction takes files from.
+    fn visit_sources(&mut self, draft: &Draft<'_>, instruction: &Instruction) {
+        if let InstructionKind::Copy(copy) = &instruction.kind
+            && let Some(from) = &copy.from
+            && let Some(CopyFrom::Stage(stage)) = self.find(draft, &from.value)
+        {
+            self.visit(stage);
+        }
+    }
+
+    /// What `--from=name` means, if it is no image.
+    fn find(&self, draft: &Draft<'_>, name: &str) -> Option<CopyFrom> {
+        if let Ok(number) = name.parse::<u32>() {
+            return (number < draft.id.0).then_some(CopyFrom::Stage(StageId(number)));
+        }
+        self.earlier(draft, name).map(CopyFrom::Stage)
+    }
+
+    /// What `--from=name` means, mistakes reported at `span`.
+    pub(super) fn copy_from(
+        &mut self,
+        draft: &Draft<'_>,
+        name: &str,
+        platform: &Platform,
+        span: Span,
+    ) -> Option<CopyFrom> {
+        if name.contains('$') {
+            self.diagnostics.push(
+                Diagnostic::error(span, "--from cannot hold variables")
+                    .with_help("name a stage: FROM $IMAGE AS name, then --from=name"),
+            );
+            return None;
+        }
+        if let Some(found) = self.find(draft, name) {
+            return Some(found);
+        }
+        let lower = name.to_lowercase();
+        let here = draft.id.0 as usize;
+        let later = self.drafts[here..].iter().any(|other| other.name() == lower);
+        if later || name.parse::<u32>().is_ok() {
+            let message = if later {
+                format!("the stage {name:?} is not built before this one")
+            } else {
+                format!("there is no stage with the number {name}")
+            };
+            let error = Diagnostic::error(span, message);
+            self.diagnostics.push(error.with_help("--from names an earlier stage, or an image"));
+            return None;
+        }
+        if lower == "scratch" {
+            self.diagnostics.push(Diagnostic::error(span, "scratch has no files to copy from"));
+            return None;
+        }
+        let reference = self.reference(name, span)?;
+        Some(CopyFrom::Image(ImageRequest { reference, platform: platform.clone() }))
+    }
+
+    /// The triggers of the base, which the stage takes over and does not hand on.
+    fn triggers(&mut self, draft: &Draft<'_>, scope: &mut Scope) -> Vec<(Instruction, char)> {
+        let mut triggers = Vec::new();
+        for text in std::mem::take(&mut scope.runtime.on_build) {
+            let name = format!("{} ONBUILD", draft.from.image.value);
+            let (parsed, remarks) = parse(&Source::new(name, text.clone()));
+            let span = draft.from.image.span;
+            let place = format!("ONBUILD {text:?} of the base image: ");
+            let before = self.diagnostics.len();
+            for remark in remarks {
+                self.diagnostics.push(Diagnostic {
+                    span: Some(span),
+                    message: format!("{place}{}", remark.message),
+                    ..remark
+                });
+            }
+            let allowed = |kind: &InstructionKind| {
+                !matches!(kind, InstructionKind::From(_) | InstructionKind::Onbuild(_))
+            };
+            match parsed.instructions.as_slice() {
+                [instruction] if allowed(&instruction.kind) => {
+                    refuse_unsupported(instruction, span, &place, self.diagnostics);
+                    triggers.push((instruction.clone(), parsed.escape));
+                }
+                _ if self.diagnostics.len() > before => {}
+                _ => self.diagnostics.push(Diagnostic::error(
+                    span,
+                    format!("{place}a trigger is one instruction, not FROM or ONBUILD"),
+                )),
+            }
+        }
+        triggers
+    }
+}
+
+/// Refuses what is understood but cannot be executed yet; a trigger's remarks
+/// are all at `fallback`, as its spans are not in this file.
+fn refuse_unsupported(
+    instruction: &Instruction,
+    fallback: Span,
+    place: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut refuse = |span: Span, what: &str| {
+        let span = if place.is_empty() { span } else { fallback };
+        diagnostics.push(Diagnostic::error(span, format!("{place}{what} is not supported yet")));
+    };
+    let transfer = match &instruction.kind {
+        InstructionKind::Run(run) => {
+            for mount in &run.mounts {
+                refuse(mount.span, "RUN --mount");
+            }
+            for device in &run.devices {
+                refuse(device.span, "RUN --device");
+            }
+            if let Some(security) = run.security.as_ref().filter(|s| s.value == Security::Insecure)
+            {
+                refuse(security.span, "RUN --security=insecure");
+            }
+            return;
+        }
+        InstructionKind::Copy(copy) => {
+            if let Some(span) = copy.parents {
+                refuse(span, "COPY --parents");
+            }
+            (&copy.transfer, "COPY")
+        }
+        InstructionKind::Add(add) => {
+            if let Some(checksum) = &add.checksum {
+                refuse(checksum.span, "ADD --checksum");
+            }
+            if let Some(keep) = &add.keep_git_dir {
+                refuse(keep.span, "ADD --keep-git-dir");
+            }
+            if let Some(unpack) = &add.unpack {
+                refuse(unpack.span, "ADD --unpack");
+            }
+            (&add.transfer, "ADD")
+        }
+        _ => return,
+    };
+    if let (Some(span), name) = (transfer.0.link, transfer.1) {
+        refuse(span, &format!("{name} --link"));
+    }
+}
+
+/// Declares an ARG in a stage; the value that it has then.
+pub(super) fn argument_value(
+    planner: &mut Planner<'_>,
+    variables: &Variables,
+    argument: &ArgDeclaration,
+    escape: char,
+) -> Option<String> {
+    let name = &argument.name.value;
+    if let Some(value) = super::variables::build_arg(planner.options, name) {
+        return Some(value.to_owned());
+    }
+    match &argument.default {
+        Some(default) => {
+            variables.expand(default, escape, planner.diagnostics).map(|value| value.value)
+        }
+        None => planner.globals.get(name).map(str::to_owned),
+    }
+}

@@ -1,0 +1,174 @@
+//! Variables: the global scope, that of a stage, and words expanded in them.
+
+use crate::dockerfile::{
+    ArgDeclaration, Diagnostic, Expansion, Span, Spanned, Word, expand, nearest,
+};
+
+use super::PlanOptions;
+
+/// Proxy arguments, usable without a declaration.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// `PATH` where an image sets none.
+pub(super) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables in the order of their first setting; a later value replaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(other, _)| other == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.0.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// Expands `word`, with a warning for each variable that nobody set.
+    pub(super) fn expand(
+        &self,
+        word: &Word,
+        escape: char,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Spanned<String>> {
+        let expansion = self.expansion(word, escape, diagnostics)?;
+        Some(Spanned::new(expansion.text, word.span))
+    }
+
+    /// Expands `word` and splits it at unquoted blanks.
+    pub(super) fn expand_words(
+        &self,
+        word: &Word,
+        escape: char,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Vec<String>> {
+        Some(self.expansion(word, escape, diagnostics)?.words)
+    }
+
+    fn expansion(
+        &self,
+        word: &Word,
+        escape: char,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Expansion> {
+        match expand(&word.value, escape, &|name| self.get(name).map(str::to_owned)) {
+            Ok(expansion) => {
+                self.warn_of_unset(&expansion, word.span, diagnostics);
+                Some(expansion)
+            }
+            Err(error) => {
+                diagnostics.push(Diagnostic::error(word.span, error.to_string()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn warn_of_unset(
+        &self,
+        expansion: &Expansion,
+        span: Span,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        for name in &expansion.unset {
+            let warning = Diagnostic::warning(span, format!("the variable {name} is not set here"));
+            let near = nearest(name, self.0.iter().map(|(name, _)| name.as_str()));
+            diagnostics.push(match near {
+                Some(near) => warning.with_help(format!("did you mean {near}?")),
+                None => warning.with_help(format!("declare it with ARG {name} in this scope")),
+            });
+        }
+    }
+}
+
+/// A build argument of the command line.
+pub(super) fn build_arg<'a>(options: &'a PlanOptions, name: &str) -> Option<&'a str> {
+    let found = options.build_args.iter().rev().find(|(other, _)| other == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// The proxies of the build arguments, in upper and lower case.
+pub(super) fn proxies(options: &PlanOptions) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for proxy in PROXIES {
+        let given = options.build_args.iter().rev().find(|(n, _)| n.eq_ignore_ascii_case(proxy));
+        if let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) {
+            found.push((proxy.to_owned(), value.clone()));
+            found.push((proxy.to_lowercase(), value.clone()));
+        }
+    }
+    found
+}
+
+/// What FROM and the defaults of global arguments see before the first ARG.
+pub(super) fn predefined(options: &PlanOptions) -> Variables {
+    let (target, build) = (&options.platform, &options.build_platform);
+    let mut variables = Variables::default();
+    for (name, value) in [
+        ("BUILDPLATFORM", build.to_string()),
+        ("BUILDOS", build.os.clone()),
+        ("BUILDOSVERSION", String::new()),
+        ("BUILDARCH", build.architecture.clone()),
+        ("BUILDVARIANT", build.variant.clone().unwrap_or_default()),
+        ("TARGETPLATFORM", target.to_string()),
+        ("TARGETOS", target.os.clone()),
+        ("TARGETOSVERSION", String::new()),
+        ("TARGETARCH", target.architecture.clone()),
+        ("TARGETVARIANT", target.variant.clone().unwrap_or_default()),
+        ("TARGETSTAGE", options.target.clone().unwrap_or_else(|| "default".to_owned())),
+    ] {
+        variables.set(name, build_arg(options, name).unwrap_or(&value));
+    }
+    variables
+}
+
+/// Sets a global ARG.
+pub(super) fn declare_global(
+    globals: &mut Variables,
+    argument: &ArgDeclaration,
+    options: &PlanOptions,
+    escape: char,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let name = &argument.name.value;
+    if let Some(value) = build_arg(options, name) {
+        globals.set(name, value);
+    } else if let Some(default) = &argument.default
+        && let Some(value) = globals.expand(default, escape, diagnostics)
+    {
+        globals.set(name, &value.value);
+    }
+}
+
+/// Warns of build arguments that no ARG of the file declares.
+pub(super) fn warn_of_undeclared(
+    options: &PlanOptions,
+    declared: &[&str],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let known = predefined(options);
+    for (name, _) in &options.build_args {
+        let predefined = known.get(name).is_some()
+            || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+            || name.starts_with("BUILDKIT_")
+            || name == "SOURCE_DATE_EPOCH";
+        if !predefined && !declared.contains(&name.as_str()) {
+            let warning = Diagnostic {
+                span: None,
+                ..Diagnostic::warning(
+                    Span::default(),
+                    format!("the build argument {name} is not declared by any ARG"),
+                )
+            };
+            diagnostics.push(warning.suggesting(name, declared.iter().copied()));
+        }
+    }
+}
