@@ -77,6 +77,24 @@ pub enum Event {
         /// The text, without a line end.
         message: String,
     },
+    /// The build is done; nothing comes after it.
+    Finished {
+        /// The digest of the image's manifest or index; absent when no image was asked for.
+        image: Option<String>,
+        /// The references that name it now.
+        names: Vec<String>,
+        /// Its layers as stored, which is what a pull moves.
+        size: u64,
+        /// How many steps were part of the build.
+        steps: u32,
+        /// How many of them had their result already.
+        cached: u32,
+    },
+    /// The build failed; nothing comes after it. People read the error elsewhere.
+    Failed {
+        /// The error with its causes, without a line end.
+        message: String,
+    },
 }
 
 /// Which of its two streams a step wrote to.
@@ -103,6 +121,19 @@ pub enum TransferKind {
     Push,
     /// From the store to a file.
     Export,
+}
+
+impl TransferKind {
+    /// The word for it in front of a name.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Unpack => "unpack",
+            Self::Compress => "compress",
+            Self::Push => "push",
+            Self::Export => "export",
+        }
+    }
 }
 
 /// Takes events; called from any thread.
@@ -139,13 +170,18 @@ impl Transfer {
     pub fn advance(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if done.saturating_sub(self.reported.load(Ordering::Relaxed)) >= Self::STEP {
-            self.set(done);
+            self.report(done);
         }
     }
 
     /// The count is now `done`, which may be less than before when a transfer starts again.
     pub fn set(&self, done: u64) {
         self.done.store(done, Ordering::Relaxed);
+        self.report(done);
+    }
+
+    /// Sends the count without storing it: another thread may have added to it meanwhile.
+    fn report(&self, done: u64) {
         self.reported.store(done, Ordering::Relaxed);
         self.sink.event(Event::TransferProgress { transfer: self.id, done });
     }
@@ -153,6 +189,10 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
+        let done = self.done.load(Ordering::Relaxed);
+        if done != self.reported.load(Ordering::Relaxed) {
+            self.report(done);
+        }
         self.sink.event(Event::TransferFinished { transfer: self.id });
     }
 }
@@ -160,5 +200,51 @@ impl Drop for Transfer {
 impl std::fmt::Debug for Transfer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transfer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Record(Mutex<Vec<Event>>);
+
+    impl Sink for Record {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+
+    #[test]
+    fn a_transfer_reports_its_last_bytes() {
+        let cases: &[(&[u64], &[u64])] = &[
+            (&[], &[]),
+            (&[10], &[10]),
+            (&[10, 20], &[30]),
+            (&[256 * 1024], &[256 * 1024]),
+            (&[256 * 1024, 1], &[256 * 1024, 256 * 1024 + 1]),
+        ];
+        for (advances, reports) in cases {
+            let record = Arc::new(Record::default());
+            let sink: Arc<dyn Sink> = Arc::<Record>::clone(&record);
+            let moving = transfer(&sink, TransferKind::Pull, "x", None);
+            for bytes in *advances {
+                moving.advance(*bytes);
+            }
+            drop(moving);
+            let events = record.0.lock().unwrap();
+            let seen: Vec<u64> = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::TransferProgress { done, .. } => Some(*done),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(seen, *reports, "{advances:?}");
+            assert!(matches!(events.last(), Some(Event::TransferFinished { .. })));
+        }
     }
 }
