@@ -23,6 +23,9 @@ pub mod dockerfile;
 /// Instructions to stages and steps, expanded and pruned.
 pub mod plan;
 
+/// What a step made, by what went into it.
+pub mod cache;
+
 /// Where the files of COPY and ADD come from.
 pub mod context;
 

@@ -1,1 +1,301 @@
-//! (being written)
+//! Runs a plan: from a Dockerfile to an image in the store.
+//!
+//! [`build`] parses and plans, fetches the base images that the plan names, and
+//! walks the stages in the order of the plan. A stage is a list of layers that
+//! grows; its files are put on disk only when a step has to run. The result is
+//! in the store before anything is pushed or exported.
+
+mod base;
+mod error;
+mod export;
+mod push;
+mod run;
+mod stage;
+mod steps;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::dockerfile::{self, Severity, Source};
+use crate::image::{Descriptor, Document, ImageConfig, Platform, Reference, RuntimeConfig};
+use crate::layer::Compression;
+use crate::plan::{self, ImageRequest, Outcome, Plan, PlanOptions, StageId};
+use crate::registry::Client;
+use crate::report::{Event, Sink};
+use crate::sandbox::{Cancellation, Identity, Isolation, Network};
+use crate::snapshot::Times;
+use crate::store::Store;
+
+pub use base::{Image, resolve};
+pub use error::{BuildError, ErrorKind};
+pub use export::{ExportError, Format, export_image, export_tree};
+pub use push::push;
+pub use run::{ExecRequest, exec};
+pub use tree::Overlays;
+
+use stage::StageResult;
+
+/// 1980-01-01: the epoch of what has no base image; zip archives know no older date.
+const DEFAULT_EPOCH: i64 = 315_532_800;
+
+/// What to build.
+#[derive(Debug)]
+pub struct BuildRequest {
+    /// The Dockerfile.
+    pub dockerfile: Source,
+    /// The build context; without one, COPY has only stages and images.
+    pub context: Option<Context>,
+    /// Arguments, target, platform and labels.
+    pub options: PlanOptions,
+    /// Annotations of the manifest.
+    pub annotations: Vec<(String, String)>,
+    /// Ask the registry for base images even if the store has them.
+    pub pull: bool,
+    /// Run every step, whatever is remembered.
+    pub no_cache: bool,
+    /// The network of steps that do not say.
+    pub network: Network,
+    /// `HOST IP` lines for `/etc/hosts`.
+    pub add_hosts: Vec<(String, String)>,
+    /// How new layers are compressed.
+    pub compression: Compression,
+    /// What becomes of the times of files.
+    pub timestamps: Timestamps,
+}
+
+/// What becomes of the times of files that steps write, and of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamps {
+    /// None is later than the epoch: `SOURCE_DATE_EPOCH` if given, else when the
+    /// base image was made, else 1980.
+    Epoch(Option<i64>),
+    /// As they are; the image is made at this time (seconds since 1970).
+    Keep(i64),
+}
+
+/// What a build needs of the world.
+pub struct Env {
+    /// Where images, layers and remembered steps are.
+    pub store: Store,
+    /// Registries.
+    pub client: Client,
+    /// Runs what the client does.
+    pub runtime: tokio::runtime::Runtime,
+    /// How steps are isolated.
+    pub isolation: Isolation,
+    /// Whether trees are stacked or copied.
+    pub overlays: Overlays,
+    /// Takes what happens.
+    pub sink: Arc<dyn Sink>,
+    /// Stops it all.
+    pub cancellation: Arc<Cancellation>,
+    /// The content of `/etc/resolv.conf` for steps.
+    pub resolv_conf: Vec<u8>,
+    /// How many threads compress.
+    pub threads: usize,
+}
+
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Env").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Env {
+    fn owners(&self) -> crate::rootfs::Owners {
+        match self.isolation.identity {
+            Identity::Single => crate::rootfs::Owners::Single,
+            Identity::Real | Identity::Subordinate => crate::rootfs::Owners::Real,
+        }
+    }
+
+    fn check_cancelled(&self) -> Result<(), BuildError> {
+        if self.cancellation.is_cancelled() { Err(BuildError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct BuildResult {
+    /// The manifest, in the store.
+    pub manifest: Descriptor,
+    /// The configuration, in the store.
+    pub config: Descriptor,
+    /// The image's layers and configuration.
+    pub image: Image,
+    /// How many steps there were.
+    pub steps: u32,
+    /// How many of them were remembered.
+    pub cached: u32,
+    /// Where base layers can be mounted from when they are pushed.
+    pub bases: Vec<Reference>,
+}
+
+/// Builds an image into the store.
+pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildError> {
+    let (parsed, mut diagnostics) = dockerfile::parse(&request.dockerfile);
+    let mut bases: BTreeMap<ImageRequest, Image> = BTreeMap::new();
+    let plan = loop {
+        let configs = bases.iter().map(|(request, image)| (request.clone(), image.config.clone())).collect();
+        // What can be said of the plan is said together with what is wrong with the text.
+        match plan::plan(&parsed, &request.options, &configs) {
+            Err(more) => {
+                diagnostics.extend(more);
+                return Err(rejected(request, diagnostics));
+            }
+            Ok((_, warnings)) if diagnostics.iter().any(|d| d.severity == Severity::Error) => {
+                diagnostics.extend(warnings);
+                return Err(rejected(request, diagnostics));
+            }
+            Ok((Outcome::Ready(plan), warnings)) => {
+                diagnostics.extend(warnings);
+                break plan;
+            }
+            Ok((Outcome::Needs(images), _)) => {
+                for wanted in images {
+                    let image = base::resolve(&wanted, request.pull, env)?;
+                    bases.insert(wanted, image);
+                }
+            }
+        }
+    };
+    for diagnostic in &diagnostics {
+        let (line, _) = request.dockerfile.position(diagnostic.span.start);
+        env.sink.event(Event::Warning {
+            message: format!("{}:{line}: {}", request.dockerfile.name, diagnostic.message),
+        });
+    }
+    base::fetch_layers(&bases, env)?;
+    run_plan(request, env, &plan, &bases)
+}
+
+fn rejected(request: &BuildRequest, mut diagnostics: Vec<dockerfile::Diagnostic>) -> BuildError {
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    diagnostics.dedup();
+    BuildError::Dockerfile(dockerfile::render(&diagnostics, &request.dockerfile))
+}
+
+fn run_plan(
+    request: &BuildRequest,
+    env: &Env,
+    plan: &Plan,
+    bases: &BTreeMap<ImageRequest, Image>,
+) -> Result<BuildResult, BuildError> {
+    let mut results: BTreeMap<StageId, StageResult> = BTreeMap::new();
+    let mut counter = stage::Counter::default();
+    for stage in &plan.stages {
+        let result = stage::run(stage, request, env, bases, &results, &mut counter)?;
+        results.insert(stage.id, result);
+    }
+    let target = plan.stages.iter().find(|stage| stage.id == plan.target);
+    let (Some(stage), Some(result)) = (target, results.remove(&plan.target)) else {
+        return Err(BuildError::Internal("the plan has no target".to_owned()));
+    };
+    let image = result.into_image(&stage.runtime, stage.author.as_deref());
+    let (manifest, config) = write_image(&image, &request.annotations, &env.store)?;
+    Ok(BuildResult {
+        manifest,
+        config,
+        image,
+        steps: counter.steps,
+        cached: counter.cached,
+        bases: bases.keys().map(|request| request.reference.clone()).collect(),
+    })
+}
+
+/// Writes configuration and manifest of an image whose layers are in the store.
+fn write_image(
+    image: &Image,
+    annotations: &[(String, String)],
+    store: &Store,
+) -> Result<(Descriptor, Descriptor), BuildError> {
+    use crate::image::{Manifest, media_type};
+    let json = |e: serde_json::Error| BuildError::Internal(format!("write the image: {e}"));
+    let bytes = serde_json::to_vec(&image.config).map_err(json)?;
+    let digest = store.put_blob(&bytes)?;
+    let config = Descriptor::new(media_type::OCI_CONFIG, digest, bytes.len() as u64);
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+        config: config.clone(),
+        layers: image.layers.iter().map(|layer| layer.blob.clone()).collect(),
+        annotations: annotations.iter().cloned().collect(),
+        extra: serde_json::Map::new(),
+    };
+    let bytes = serde_json::to_vec(&manifest).map_err(json)?;
+    let digest = store.put_blob(&bytes)?;
+    let mut descriptor = Descriptor::new(media_type::OCI_MANIFEST, digest, bytes.len() as u64);
+    descriptor.platform = Some(image.config.platform());
+    Ok((descriptor, config))
+}
+
+/// The environment that RUN steps see by default, and the one of `yado exec`.
+fn default_env(runtime: &RuntimeConfig) -> Vec<(String, String)> {
+    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut env: Vec<(String, String)> = runtime
+        .env
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    if !env.iter().any(|(name, _)| name == "PATH") {
+        env.push(("PATH".to_owned(), PATH.to_owned()));
+    }
+    env
+}
+
+/// Files that every step sees, made once per process in the work directory.
+fn work_file(env: &Env, label: &str, content: &[u8]) -> Result<PathBuf, BuildError> {
+    let path = env.store.work().fresh(label);
+    fs::write(&path, content).map_err(|source| BuildError::Io { action: "write", path: path.clone(), source })?;
+    Ok(path)
+}
+
+/// The manifest and configuration that `descriptor` leads to for `platform`.
+fn read_image(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Result<Image, BuildError> {
+    let bytes = store.read_document(&descriptor.digest)?;
+    let parse = |e: crate::image::DocumentError| {
+        BuildError::Image { name: descriptor.digest.to_string(), problem: e.to_string() }
+    };
+    match Document::parse(&bytes, &descriptor.media_type).map_err(parse)? {
+        Document::Manifest(manifest) => {
+            let bytes = store.read_document(&manifest.config.digest)?;
+            let config: ImageConfig = serde_json::from_slice(&bytes).map_err(|e| BuildError::Image {
+                name: manifest.config.digest.to_string(),
+                problem: format!("malformed configuration: {e}"),
+            })?;
+            Image::new(&manifest, config).map_err(|problem| BuildError::Image {
+                name: descriptor.digest.to_string(),
+                problem,
+            })
+        }
+        Document::Index(index) => {
+            let manifest = base::choose(&index, platform).ok_or_else(|| BuildError::Image {
+                name: descriptor.digest.to_string(),
+                problem: base::no_platform(&index, platform),
+            })?;
+            read_image(store, manifest, platform)
+        }
+    }
+}
+
+impl Timestamps {
+    /// The epoch of a stage whose base was made at `created` (seconds since 1970).
+    fn epoch(self, created: Option<i64>) -> i64 {
+        match self {
+            Self::Epoch(given) => given.or(created).unwrap_or(DEFAULT_EPOCH),
+            Self::Keep(now) => now,
+        }
+    }
+
+    fn times(self, epoch: i64) -> Times {
+        match self {
+            Self::Epoch(_) => Times::Clamp(epoch),
+            Self::Keep(_) => Times::Keep,
+        }
+    }
+}

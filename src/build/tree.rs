@@ -1,0 +1,315 @@
+//! The files of a stage on disk: stacked by overlay, or copied.
+
+use std::fs;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::Mode;
+
+use super::base::Layer;
+use super::{BuildError, Env};
+use crate::image::Descriptor;
+use crate::layer::{Compression, LayerWriter, TarWriter};
+use crate::report::{Transfer, TransferKind, transfer};
+use crate::rootfs::{Overlay, UnpackOptions, Upper};
+use crate::snapshot::{Counts, Index, Times};
+
+/// Whether trees are stacked by the kernel or copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Overlays {
+    /// Stacked.
+    Possible,
+    /// Copied; why.
+    Impossible(String),
+}
+
+impl Overlays {
+    /// Tries an overlay in `scratch`, a directory of the store's file system.
+    pub fn detect(scratch: &Path) -> Self {
+        let attempt = || -> io::Result<()> {
+            let dir = |name: &str| {
+                let path = scratch.join(name);
+                fs::create_dir_all(&path).map(|()| path)
+            };
+            let (lower, upper, work) = (dir("lower")?, dir("upper")?, dir("work")?);
+            let dirs = Upper { upper: &upper, work: &work };
+            Overlay::mount(&[lower], Some(dirs), &dir("merged")?).map(drop)
+        };
+        match attempt() {
+            Ok(()) => Self::Possible,
+            Err(error) => Self::Impossible(format!(
+                "overlay cannot be mounted in the store ({error}), so trees are copied; \
+                 it wants a private mount namespace and a store on ext4, xfs, btrfs or tmpfs (--root)"
+            )),
+        }
+    }
+}
+
+/// A stage's files.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// Without overlay: the copy, and how many layers are in it.
+    copied: Option<(PathBuf, usize)>,
+}
+
+/// What a step made of the tree.
+#[derive(Debug)]
+pub(super) enum Changed {
+    /// It is all in this directory.
+    Upper(PathBuf),
+    /// It is found by comparing with this.
+    Indexed(Index),
+}
+
+impl Tree {
+    /// Shows the files of `layers` to `action`, which may change them. `stubs`
+    /// adds the usual mount points below everything, so that a step's are
+    /// there without a trace in its layer.
+    pub(super) fn change<T>(
+        &mut self,
+        layers: &[Layer],
+        stubs: bool,
+        env: &Env,
+        action: impl FnOnce(&Path) -> Result<T, BuildError>,
+    ) -> Result<(T, Changed), BuildError> {
+        if env.overlays != Overlays::Possible {
+            let path = self.copy_of(layers, env)?;
+            let index = Index::take(&path).map_err(io_error("read", &path))?;
+            return Ok((action(&path)?, Changed::Indexed(index)));
+        }
+        let mut lowers = vec![bottom(stubs, env)?];
+        lowers.extend(unpacked(layers, env)?);
+        let dir = env.store.work().fresh("step");
+        let (upper, work, merged) = (dir.join("upper"), dir.join("work"), dir.join("merged"));
+        for path in [&dir, &upper, &work, &merged] {
+            fs::create_dir(path).map_err(io_error("create", path))?;
+        }
+        copy_root_attributes(layers, lowers.last(), &upper, env).map_err(io_error("prepare", &upper))?;
+        let overlay = Overlay::mount(&lowers, Some(Upper { upper: &upper, work: &work }), &merged)
+            .map_err(io_error("mount an overlay at", &merged))?;
+        let result = action(overlay.path());
+        drop(overlay);
+        Ok((result?, Changed::Upper(upper)))
+    }
+
+    /// Shows the files of `layers` to `action`, which only reads.
+    pub(super) fn read<T>(
+        &mut self,
+        layers: &[Layer],
+        env: &Env,
+        action: impl FnOnce(&Path) -> Result<T, BuildError>,
+    ) -> Result<T, BuildError> {
+        if env.overlays != Overlays::Possible {
+            let path = self.copy_of(layers, env)?;
+            return action(&path);
+        }
+        // Without an upper directory the kernel wants two lower ones.
+        let mut lowers = vec![bottom(false, env)?];
+        lowers.extend(unpacked(layers, env)?);
+        if let [only] = lowers.as_slice() {
+            return action(only);
+        }
+        let merged = env.store.work().fresh("read");
+        fs::create_dir(&merged).map_err(io_error("create", &merged))?;
+        let overlay =
+            Overlay::mount(&lowers, None, &merged).map_err(io_error("mount an overlay at", &merged))?;
+        action(overlay.path())
+    }
+
+    /// Writes what a step made as a layer: archive, digests and compression in
+    /// one pass. `None` when it changed nothing.
+    pub(super) fn commit(
+        &mut self,
+        changed: &Changed,
+        layers: &[Layer],
+        times: Times,
+        compression: Compression,
+        env: &Env,
+    ) -> Result<Option<Layer>, BuildError> {
+        let blob = env.store.blob_writer(None)?;
+        let fail = |e: io::Error| BuildError::Io {
+            action: "write a layer to",
+            path: env.store.root().to_owned(),
+            source: e,
+        };
+        let transfer = transfer(&env.sink, TransferKind::Compress, "layer", None);
+        let out = Counting { inner: LayerWriter::new(blob, compression, env.threads), transfer };
+        let mut tar = TarWriter::new(out);
+        let counts = match changed {
+            Changed::Upper(upper) => {
+                let below = unpacked(layers, env)?;
+                crate::snapshot::write_upper(upper, &below, times, env.owners(), &mut tar)?
+            }
+            Changed::Indexed(index) => {
+                let (tree, _) = self.copied.as_ref().ok_or_else(|| {
+                    BuildError::Internal("a copied tree is missing".to_owned())
+                })?;
+                crate::snapshot::write_changes(tree, index, times, env.owners(), &mut tar)?
+            }
+        };
+        if counts == Counts::default() {
+            return Ok(None);
+        }
+        let out = tar.finish().map_err(crate::snapshot::SnapshotError::from)?;
+        let (diff_id, blob) = out.inner.finish().map_err(fail)?;
+        let (digest, size) = blob.finish()?;
+        let blob = Descriptor::new(compression.media_type(), digest, size);
+        match (changed, &mut self.copied) {
+            (Changed::Upper(upper), _) => {
+                env.store.put_tree(&diff_id, upper)?;
+            }
+            (Changed::Indexed(_), Some((_, applied))) => *applied += 1,
+            (Changed::Indexed(_), None) => {}
+        }
+        Ok(Some(Layer { diff_id, blob }))
+    }
+
+    /// The copied tree with all of `layers` in it.
+    fn copy_of(&mut self, layers: &[Layer], env: &Env) -> Result<PathBuf, BuildError> {
+        if self.copied.is_none() {
+            let path = env.store.work().fresh("tree");
+            fs::create_dir(&path).map_err(io_error("create", &path))?;
+            rustix::fs::chmod(&path, Mode::from_raw_mode(0o755))
+                .map_err(|e| io_error("set the mode of", &path)(e.into()))?;
+            self.copied = Some((path, 0));
+        }
+        let Some((path, applied)) = &mut self.copied else {
+            return Err(BuildError::Internal("a copied tree is missing".to_owned()));
+        };
+        for tree in unpacked(&layers[*applied..], env)? {
+            crate::rootfs::merge(&tree, path, env.owners())?;
+            *applied += 1;
+        }
+        Ok(path.clone())
+    }
+}
+
+/// The trees of layers, unpacked now if they are not yet: on several threads,
+/// each layer into its own directory.
+fn unpacked(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
+    let missing: Vec<&Layer> =
+        layers.iter().filter(|layer| env.store.tree(&layer.diff_id).is_none()).collect();
+    if !missing.is_empty() {
+        let queue = Mutex::new(missing.into_iter());
+        let failure = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..env.threads.max(1) {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                        let Some(layer) = next else { return };
+                        let done = env.check_cancelled().and_then(|()| unpack(layer, env));
+                        if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
+                            failure.get_or_insert(error);
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        if let Ok(Some(error)) = failure.into_inner() {
+            return Err(error);
+        }
+    }
+    Ok(layers.iter().map(|layer| env.store.tree_path(&layer.diff_id)).collect())
+}
+
+fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
+    let fail = |source| BuildError::Unpack { layer: layer.diff_id.0.short().to_owned(), source };
+    let file = env.store.open_blob(&layer.blob.digest)?;
+    let name = layer.blob.digest.short();
+    let transfer = transfer(&env.sink, TransferKind::Unpack, name, Some(layer.blob.size));
+    let counted = CountingReader { inner: BufReader::with_capacity(128 * 1024, file), transfer };
+    let (_, archive) = crate::layer::open(counted).map_err(|e| fail(e.into()))?;
+    let dir = env.store.work().fresh("layer");
+    fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+    let target = crate::fs::open_dir(&dir).map_err(io_error("open", &dir))?;
+    let options = UnpackOptions { owners: env.owners() };
+    crate::rootfs::unpack(archive, Some(&layer.diff_id), &target, &options).map_err(fail)?;
+    env.store.put_tree(&layer.diff_id, &dir)?;
+    Ok(())
+}
+
+/// The lowest directory of a stack: empty, or with the usual mount points.
+fn bottom(stubs: bool, env: &Env) -> Result<PathBuf, BuildError> {
+    let path = env.store.work().path().join(if stubs { "mount-points" } else { "empty" });
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let make = || -> io::Result<()> {
+        // Under another name until it is complete: stages may ask at once.
+        let fresh = env.store.work().fresh("bottom");
+        fs::create_dir(&fresh)?;
+        if stubs {
+            for dir in ["proc", "sys", "dev", "etc"] {
+                fs::create_dir(fresh.join(dir))?;
+            }
+            for file in super::steps::STEP_FILES {
+                fs::write(fresh.join(&file[1..]), "")?;
+            }
+        }
+        match fs::rename(&fresh, &path) {
+            Err(error) if !path.is_dir() => Err(error),
+            _ => Ok(()),
+        }
+    };
+    make().map_err(io_error("create", &path))?;
+    Ok(path)
+}
+
+/// The root of the upper directory is the root that is seen: it gets what the
+/// topmost layer's has.
+fn copy_root_attributes(
+    layers: &[Layer],
+    top: Option<&PathBuf>,
+    upper: &Path,
+    env: &Env,
+) -> io::Result<()> {
+    let upper = crate::fs::open_dir(upper)?;
+    let mut mode = Mode::from_raw_mode(0o755);
+    if let (false, Some(top)) = (layers.is_empty(), top) {
+        let top = crate::fs::open_dir(top)?;
+        let stat = rustix::fs::fstat(&top)?;
+        mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        let owner = crate::rootfs::recorded_owner(&top).unwrap_or((stat.st_uid, stat.st_gid));
+        crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners())?;
+    }
+    Ok(rustix::fs::fchmod(&upper, mode)?)
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    move |source| BuildError::Io { action, path: path.to_owned(), source }
+}
+
+/// Reports what passes through.
+struct Counting<W> {
+    inner: W,
+    transfer: Transfer,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.transfer.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Reports what is read.
+struct CountingReader<R> {
+    inner: R,
+    transfer: Transfer,
+}
+
+impl<R: Read> Read for CountingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.transfer.advance(count as u64);
+        Ok(count)
+    }
+}
