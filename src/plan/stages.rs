@@ -214,13 +214,13 @@ impl Planner<'_> {
         let scope = match &base {
             Base::Scratch => Some(Scope::scratch()),
             Base::Stage(base) => self.scopes.get(base).cloned().map(Scope::derived),
-            Base::Image(request) => match self.configs.get(request) {
-                Some(config) => Some(Scope::of_image(config)),
-                None => {
+            Base::Image(request) => {
+                let config = self.configs.get(request);
+                if config.is_none() {
                     self.needs.insert(request.clone());
-                    None
                 }
-            },
+                config.map(Scope::of_image)
+            }
         };
         let Some(mut scope) = scope else { return };
         let triggers = self.triggers(draft, &mut scope);
