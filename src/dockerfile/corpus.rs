@@ -160,14 +160,13 @@ impl Dump<'_> {
                     let name = self.word(&argument.name);
                     match &argument.default {
                         Some(default) => {
-                            self.field("arg", format!("{name} = {}", self.word(default)))
+                            self.field("arg", format!("{name} = {}", self.word(default)));
                         }
                         None => self.field("arg", name),
                     }
                 }
             }
-            InstructionKind::Env(pairs) => self.pairs(pairs),
-            InstructionKind::Label(pairs) => self.pairs(pairs),
+            InstructionKind::Env(pairs) | InstructionKind::Label(pairs) => self.pairs(pairs),
             InstructionKind::Run(run) => self.run(run),
             InstructionKind::Copy(copy) => {
                 self.optional("from", copy.from.as_ref());
@@ -190,8 +189,9 @@ impl Dump<'_> {
             InstructionKind::User(word) => self.field("user", self.word(word)),
             InstructionKind::Stopsignal(word) => self.field("signal", self.word(word)),
             InstructionKind::Maintainer(word) => self.field("maintainer", self.word(word)),
-            InstructionKind::Cmd(command) => self.command(command),
-            InstructionKind::Entrypoint(command) => self.command(command),
+            InstructionKind::Cmd(command) | InstructionKind::Entrypoint(command) => {
+                self.command(command);
+            }
             InstructionKind::Expose(words) => self.field("ports", self.words(words)),
             InstructionKind::Volume(words) => self.field("volumes", self.words(words)),
             InstructionKind::Shell(words) => self.field("shell", self.words(words)),
@@ -230,7 +230,8 @@ fn dump(source: &Source) -> String {
     for instruction in &dockerfile.instructions {
         dump.instruction(instruction);
     }
-    let mut out: String = dump.out.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let lines: Vec<&str> = dump.out.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+    let mut out = lines.concat();
     if !diagnostics.is_empty() {
         out.push_str("---\n");
         out.push_str(&render(&diagnostics, source));

@@ -1,12 +1,14 @@
 //! Word expansion: variables, quotes and the escape character.
 //!
-//! The rules are BuildKit's, which are a part of the shell's: `$v`, `${v}`,
+//! The rules are `BuildKit`'s, which are a part of the shell's: `$v`, `${v}`,
 //! defaults (`-`, `:-`), alternatives (`+`, `:+`), requirements (`?`, `:?`),
 //! trimmed prefixes and suffixes (`#`, `##`, `%`, `%%`) and replacements (`/`,
 //! `//`). Globs are not expanded and commands not run. The same scanner finds
 //! the heredoc words of a line, with everything left as written.
 
 use std::collections::BTreeSet;
+
+use super::substitute::{replace, trim};
 
 /// Nesting of `${…${…}…}` that is accepted; deeper is a mistake or an attack
 /// on the stack.
@@ -365,10 +367,9 @@ impl<'a> Scanner<'a> {
         let was_set = value.is_some();
         let value = value.filter(|value| !(empty_is_unset && value.is_empty()));
         match (modifier, value) {
-            ('+', Some(_)) => Ok(word),
+            ('+', Some(_)) | ('-', None) => Ok(word),
             ('+', None) => Ok(String::new()),
             (_, Some(value)) => Ok(value),
-            ('-', None) => Ok(word),
             (_, None) => {
                 let default = if was_set { "must not be empty" } else { "must be set" };
                 let message = if word.is_empty() { default.to_owned() } else { word };
@@ -408,101 +409,6 @@ impl<'a> Scanner<'a> {
         }
         name
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Token {
-    Exactly(char),
-    Any,
-    Star,
-}
-
-fn tokens(pattern: &str) -> Result<Vec<Token>, ExpandError> {
-    let invalid = || ExpandError::InvalidPattern(pattern.to_owned());
-    let mut tokens = Vec::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        tokens.push(match c {
-            '*' => Token::Star,
-            '?' => Token::Any,
-            '\\' => match chars.next() {
-                Some(c @ ('*' | '?' | '\\' | '/' | '}')) => Token::Exactly(c),
-                _ => return Err(invalid()),
-            },
-            c => Token::Exactly(c),
-        });
-    }
-    Ok(tokens)
-}
-
-/// The lengths, rising, of the prefixes of `text` that `tokens` match.
-fn prefixes(tokens: &[Token], text: &[char]) -> Vec<usize> {
-    let mut reached = vec![false; text.len() + 1];
-    reached[0] = true;
-    for token in tokens {
-        let mut next = vec![false; text.len() + 1];
-        for at in (0..=text.len()).filter(|at| reached[*at]) {
-            match token {
-                Token::Star => {
-                    next[at..].fill(true);
-                    break;
-                }
-                Token::Any if at < text.len() => next[at + 1] = true,
-                Token::Exactly(c) if text.get(at) == Some(c) => next[at + 1] = true,
-                _ => {}
-            }
-        }
-        reached = next;
-    }
-    (0..=text.len()).filter(|at| reached[*at]).collect()
-}
-
-fn trim(value: &str, pattern: &str, side: char) -> Result<String, ExpandError> {
-    let (longest, pattern) = match pattern.strip_prefix(side) {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let mut tokens = tokens(pattern)?;
-    let mut text: Vec<char> = value.chars().collect();
-    if side == '%' {
-        tokens.reverse();
-        text.reverse();
-    }
-    let lengths = prefixes(&tokens, &text);
-    let cut = if longest { lengths.last() } else { lengths.first() };
-    let mut rest = text.split_off(cut.copied().unwrap_or(0));
-    if side == '%' {
-        rest.reverse();
-    }
-    Ok(rest.into_iter().collect())
-}
-
-fn replace(value: &str, pattern: &str, by: &str, all: bool) -> Result<String, ExpandError> {
-    let tokens = tokens(pattern)?;
-    let text: Vec<char> = value.chars().collect();
-    let mut out = String::new();
-    let mut at = 0;
-    let mut done = false;
-    // Where the last match ended: an empty match directly behind it does not count.
-    let mut last_end = None;
-    while at <= text.len() {
-        let found = if done { None } else { prefixes(&tokens, &text[at..]).last().copied() };
-        match found {
-            Some(length) if length > 0 || last_end != Some(at) => {
-                out.push_str(by);
-                at += length;
-                last_end = Some(at);
-                done = !all;
-                if length > 0 {
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        out.extend(text.get(at));
-        at += 1;
-    }
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! with a map back to the file, and the bodies of its heredocs. A line goes on
 //! when it ends in the escape character and blanks, unless another escape
 //! character stands before it. Leading blanks of continued lines are kept, as
-//! BuildKit does.
+//! `BuildKit` does.
 
 use super::expand::{heredoc_names, shell_words};
 use super::words::{is_exec_form, split_keyword};
@@ -46,7 +46,7 @@ pub(super) struct Line {
 pub(super) struct Lines {
     pub(super) directives: Vec<Directive>,
     pub(super) escape: char,
-    pub(super) lines: Vec<Line>,
+    pub(super) logical: Vec<Line>,
 }
 
 impl Heredoc {
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
 
 /// Splits a text into logical lines.
 pub(super) fn split(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Lines {
-    let mut lines = Lines { directives: Vec::new(), escape: '\\', lines: Vec::new() };
+    let mut lines = Lines { directives: Vec::new(), escape: '\\', logical: Vec::new() };
     let bom = if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut reader = Reader { text: &source.text, at: bom };
     let mut in_head = true;
@@ -186,7 +186,7 @@ pub(super) fn split(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Lines
             goes_on = more;
         }
         heredocs(&mut line, &mut reader, diagnostics);
-        lines.lines.push(line);
+        lines.logical.push(line);
     }
     lines
 }
@@ -311,7 +311,7 @@ mod tests {
             ("RUN a \\", vec!["RUN a "]),
             ("# escape=`\nRUN a `\n b\\\nRUN c", vec!["RUN a  b\\", "RUN c"]),
         ] {
-            let lines = of(text).0.lines;
+            let lines = of(text).0.logical;
             assert_eq!(
                 lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(),
                 expected,
@@ -324,7 +324,7 @@ mod tests {
     fn places_lead_back_to_the_file() {
         let text = "# x\nRUN one \\\n# c\n  two";
         let (lines, _) = of(text);
-        let line = &lines.lines[0];
+        let line = &lines.logical[0];
         let at = line.text.find("two").unwrap();
         let span = line.span(at, at + 3);
         assert_eq!(&text[span.start..span.end], "two");

@@ -32,6 +32,8 @@ mod mount;
 mod parse;
 pub use parse::parse;
 
+mod substitute;
+
 mod expand;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
 

@@ -37,14 +37,14 @@ const SHORTEST_INTERVAL: u64 = 1_000_000;
 pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let lines = lines::split(source, &mut diagnostics);
-    if lines.lines.is_empty() {
+    if lines.logical.is_empty() {
         diagnostics.push(
             Diagnostic { span: None, ..Diagnostic::error(Span::default(), "no instructions") }
                 .with_help("a Dockerfile begins with FROM, or with ARG and FROM"),
         );
     }
     let mut instructions = Vec::new();
-    for line in &lines.lines {
+    for line in &lines.logical {
         let mut parser =
             Parser { line, escape: lines.escape, diagnostics: &mut diagnostics, in_onbuild: false };
         instructions.extend(parser.instruction(Part::whole(line)));
@@ -155,24 +155,22 @@ impl Parser<'_> {
         let name = match (words.next(), words.next(), words.next()) {
             (None, _, _) => None,
             (Some(word), Some(name), None) if word.value.eq_ignore_ascii_case("as") => {
-                Some(self.stage_name(name)?)
+                Some(self.stage_name(&name)?)
             }
             (Some(word), _, _) => {
                 let span = Span::new(word.span.start, arguments.word().span.end);
                 let error =
                     Diagnostic::error(span, "FROM has one argument, or three: image AS name");
                 let is_as = word.value.eq_ignore_ascii_case("as");
-                self.diagnostics.push(match is_as {
-                    true => error,
-                    false => error.suggesting(&word.value, ["AS"]),
-                });
+                let error = if is_as { error } else { error.suggesting(&word.value, ["AS"]) };
+                self.diagnostics.push(error);
                 return None;
             }
         };
         Some(From { platform: flags.text("platform"), image, name })
     }
 
-    fn stage_name(&mut self, word: Word) -> Option<Word> {
+    fn stage_name(&mut self, word: &Word) -> Option<Word> {
         let name = word.value.to_lowercase();
         let good = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|b| {

@@ -89,13 +89,12 @@ impl<'a> Part<'a> {
             }
             match quote {
                 Some(open) if open == c => quote = None,
-                Some(_) => {}
                 None if c.is_whitespace() => {
                     let from = start.take().unwrap_or(at);
                     words.push(self.slice(from, at).word());
                 }
                 None if matches!(c, '\'' | '"') => quote = Some(c),
-                None => {}
+                _ => {}
             }
         }
         if let Some(from) = start {

@@ -164,6 +164,17 @@ fn dump(source: &Source, args: &str) -> String {
 }
 
 #[test]
+fn a_long_chain_of_stages_needs_little_stack() {
+    let mut text = "FROM scratch AS s0\n".to_owned();
+    for stage in 1..2000 {
+        let _ = writeln!(text, "FROM s{} AS s{stage}", stage - 1);
+    }
+    let out = dump(&Source::new("Dockerfile", text), "");
+    assert_eq!(out.matches("stage ").count(), 2000 + 1999);
+    assert!(out.contains("stage 1999 \"s1999\" from stage 1998"));
+}
+
+#[test]
 fn every_case_is_planned_as_expected() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/plan");
     let mut wrong = Vec::new();

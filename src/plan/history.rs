@@ -1,4 +1,4 @@
-//! The words of the history, as BuildKit writes them (Go's formats).
+//! The words of the history, as `BuildKit` writes them (Go's formats).
 
 use std::fmt::Write as _;
 

@@ -108,7 +108,7 @@ pub struct Step {
     pub span: Span,
     /// The instruction as shown.
     pub text: String,
-    /// `created_by` of the history, in BuildKit's words.
+    /// `created_by` of the history, in `BuildKit`'s words.
     pub created_by: String,
     /// The variables in force before the step: the base's ENV and PATH, ENV
     /// and ARG of the stage, the later of one name counts.
@@ -123,6 +123,7 @@ pub struct Step {
 
 /// The kinds of steps.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a plan has tens of steps")]
 pub enum StepKind {
     /// A process.
     Run(Run),

@@ -149,7 +149,7 @@ fn shown(instruction: &Instruction, is_trigger: bool) -> String {
         let body = heredoc.body.value.trim();
         let first = body.lines().next().unwrap_or_default();
         let more = if body.lines().nth(1).is_some() { "..." } else { "" };
-        shown.push_str(&format!(" ({first}{more})"));
+        shown = format!("{shown} ({first}{more})");
     }
     shown
 }
@@ -171,10 +171,11 @@ impl Context<'_, '_> {
         self.scope.variables.expand(word, self.escape, self.planner.diagnostics)
     }
 
-    fn expand_optional(&mut self, word: Option<&Word>) -> Option<Option<Spanned<String>>> {
+    /// Expands the value of a flag, empty when it is absent.
+    fn expand_flag(&mut self, word: Option<&Word>) -> Option<Spanned<String>> {
         match word {
-            None => Some(None),
-            Some(word) => self.expand(word).map(|text| Some(text).filter(|t| !t.value.is_empty())),
+            None => Some(Spanned::new(String::new(), Span::default())),
+            Some(word) => self.expand(word),
         }
     }
 
@@ -451,8 +452,9 @@ impl Context<'_, '_> {
             inline.push(InlineFile { name: source.heredoc.name.clone(), content });
         }
         let destination = self.expand(&transfer.destination)?;
-        let chown = self.expand_optional(transfer.chown.as_ref())?;
-        let chmod = self.expand_optional(transfer.chmod.as_ref())?;
+        let given = |flag: &Spanned<String>| !flag.value.is_empty();
+        let chown = Some(self.expand_flag(transfer.chown.as_ref())?).filter(given);
+        let chmod = Some(self.expand_flag(transfer.chmod.as_ref())?).filter(given);
         if let Some(mode) = chmod.as_ref().filter(|mode| !is_mode(&mode.value)) {
             self.planner.diagnostics.push(
                 Diagnostic::error(mode.span, format!("{:?} is no mode", mode.value))

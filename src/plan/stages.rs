@@ -89,7 +89,9 @@ fn try_plan(
         scopes: BTreeMap::new(),
         needs: BTreeSet::new(),
     };
-    planner.visit(target);
+    for stage in planner.needed(target) {
+        planner.visit(stage);
+    }
     let (needs, stages) = (planner.needs, planner.stages);
     if needs.is_empty() {
         let mut plan = Plan { stages, target };
@@ -196,6 +198,26 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// The stages that `target` needs by what is written, itself included, in
+    /// the order of the file: each then finds its base done, and a chain of any
+    /// length takes no more stack than one. Triggers may add others later.
+    fn needed(&self, target: StageId) -> BTreeSet<StageId> {
+        let mut needed = BTreeSet::from([target]);
+        // Only earlier stages can be named, so one pass backwards finds all.
+        for draft in self.drafts.iter().rev().filter(|draft| draft.id <= target) {
+            if !needed.contains(&draft.id) {
+                continue;
+            }
+            // Mistakes are reported when the stage is planned.
+            let image = self.globals.expand(&draft.from.image, self.escape, &mut Vec::new());
+            needed.extend(image.and_then(|image| self.earlier(draft, &image.value)));
+            for instruction in &draft.instructions {
+                needed.extend(self.source(draft, instruction));
+            }
+        }
+        needed
+    }
+
     /// Plans a stage after all that it depends on. Only earlier stages can be
     /// named, so this ends; each is visited once.
     fn visit(&mut self, id: StageId) {
@@ -214,13 +236,13 @@ impl Planner<'_> {
         let scope = match &base {
             Base::Scratch => Some(Scope::scratch()),
             Base::Stage(base) => self.scopes.get(base).cloned().map(Scope::derived),
-            Base::Image(request) => match self.configs.get(request) {
-                Some(config) => Some(Scope::of_image(config)),
-                None => {
+            Base::Image(request) => {
+                let config = self.configs.get(request);
+                if config.is_none() {
                     self.needs.insert(request.clone());
-                    None
                 }
-            },
+                config.map(Scope::of_image)
+            }
         };
         let Some(mut scope) = scope else { return };
         let triggers = self.triggers(draft, &mut scope);
@@ -287,11 +309,17 @@ impl Planner<'_> {
 
     /// Visits the stages that an instruction takes files from.
     fn visit_sources(&mut self, draft: &Draft<'_>, instruction: &Instruction) {
-        if let InstructionKind::Copy(copy) = &instruction.kind
-            && let Some(from) = &copy.from
-            && let Some(CopyFrom::Stage(stage)) = self.find(draft, &from.value)
-        {
+        if let Some(stage) = self.source(draft, instruction) {
             self.visit(stage);
+        }
+    }
+
+    /// The stage that an instruction takes files from.
+    fn source(&self, draft: &Draft<'_>, instruction: &Instruction) -> Option<StageId> {
+        let InstructionKind::Copy(copy) = &instruction.kind else { return None };
+        match self.find(draft, &copy.from.as_ref()?.value)? {
+            CopyFrom::Stage(stage) => Some(stage),
+            _ => None,
         }
     }
 
