@@ -404,18 +404,19 @@ mod tests {
         }
     }
 
+    struct Kept(#[expect(dead_code, reason = "counts the owners")] Arc<()>);
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn a_dropped_writer_ends_its_threads() {
         let out = Arc::new(());
-        struct Kept(#[expect(dead_code, reason = "counts the owners")] Arc<()>);
-        impl Write for Kept {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let mut writer = LayerWriter::new(Kept(Arc::clone(&out)), Compression::default(), 3);
         writer.write_all(&sample(3 * 1024 * 1024 + 5)).unwrap();
         drop(writer);

@@ -65,7 +65,7 @@ struct Gzip<R: BufRead>(State<R>);
 
 #[derive(Debug)]
 enum State<R: BufRead> {
-    Member(flate2::bufread::GzDecoder<R>),
+    Member(Box<flate2::bufread::GzDecoder<R>>),
     Between(R),
     Padding(R),
     End,
@@ -95,7 +95,7 @@ impl<R: BufRead> Read for Gzip<R> {
                 State::Between(mut reader) => match fill(&mut reader)?.first() {
                     None => State::End,
                     Some(0) => State::Padding(reader),
-                    Some(_) => State::Member(flate2::bufread::GzDecoder::new(reader)),
+                    Some(_) => State::Member(Box::new(flate2::bufread::GzDecoder::new(reader))),
                 },
                 State::Padding(mut reader) => {
                     let bytes = fill(&mut reader)?;
@@ -166,16 +166,14 @@ impl Read for Xz {
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
-            match self.chunks.as_ref().map(Receiver::recv) {
-                Some(Ok(chunk)) => self.chunk = Cursor::new(chunk),
-                _ => {
-                    self.chunks = None;
-                    let Some(thread) = self.thread.take() else { return Ok(0) };
-                    let panicked = |_| io::Error::other("the xz decoder panicked");
-                    thread.join().map_err(panicked)??;
-                    return Ok(0);
-                }
+            if let Some(Ok(chunk)) = self.chunks.as_ref().map(Receiver::recv) {
+                self.chunk = Cursor::new(chunk);
+                continue;
             }
+            self.chunks = None;
+            let Some(thread) = self.thread.take() else { return Ok(0) };
+            let panicked = |_| io::Error::other("the xz decoder panicked");
+            thread.join().map_err(panicked)??;
         }
     }
 }
@@ -270,7 +268,7 @@ mod tests {
         let file = filter("gzip", &["-c"], b"content");
         for (tail, good) in [
             (&b""[..], true),
-            (&[0; 100_000], true),
+            (&vec![0; 100_000], true),
             (b"\0\0x", false),
             (b"garbage", false),
             (b"\x1f\x8b", false),

@@ -20,8 +20,11 @@ pub(super) fn push(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     out.push(b'\n');
 }
 
+/// A key and its value.
+pub(super) type Record<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits a block of records into keys and values, in their order.
-pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, &'static str> {
+pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, &'static str> {
     const MALFORMED: &str = "malformed PAX record";
     let mut records = Vec::new();
     while !bytes.is_empty() {
@@ -83,12 +86,11 @@ mod tests {
     #[test]
     fn the_length_counts_itself() {
         for size in [0, 1, 87, 88, 89, 90, 985, 986, 987, 9_000] {
-            let value = vec![b'=', b'\n', 0].repeat(size).split_off(size * 2);
+            let value = [b'=', b'\n', 0].repeat(size).split_off(size * 2);
             let mut out = Vec::new();
             push(&mut out, b"SCHILY.xattr.user.k", &value);
             push(&mut out, b"path", b"p");
-            let expected: Vec<(&[u8], &[u8])> =
-                vec![(b"SCHILY.xattr.user.k", &value), (b"path", b"p")];
+            let expected: Vec<Record<'_>> = vec![(b"SCHILY.xattr.user.k", &value), (b"path", b"p")];
             assert_eq!(parse(&out), Ok(expected));
         }
     }

@@ -4,6 +4,7 @@ use crate::testing::TempDir;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
@@ -323,7 +324,10 @@ fn run(directory: &Path, program: &str, arguments: &[&OsStr]) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 #[test]
@@ -364,8 +368,9 @@ fn python_and_gnu_tar_read_what_we_write() {
         };
         let path = if entry.path.is_empty() { b"." } else { &entry.path[..] };
         let xattr = entry.xattrs.get(&b"user.k"[..]).map_or(&b""[..], Vec::as_slice);
-        expected += &format!(
-            "{} {kind} {} 0o{:o} {} {} {} {} {} {} {}\n",
+        writeln!(
+            expected,
+            "{} {kind} {} 0o{:o} {} {} {} {} {} {} {}",
             hex(path),
             content.len(),
             entry.mode,
@@ -376,7 +381,8 @@ fn python_and_gnu_tar_read_what_we_write() {
             device.0,
             device.1,
             hex(xattr)
-        );
+        )
+        .unwrap();
     }
     assert_eq!(String::from_utf8_lossy(&python), expected);
 

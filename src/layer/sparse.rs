@@ -10,10 +10,13 @@ use std::collections::VecDeque;
 use super::header::{self, BLOCK, Block};
 use super::pax;
 
+/// Offset and length of stored bytes.
+pub(super) type Segment = (u64, u64);
+
 /// Which bytes of a file are stored; the others are zero.
 #[derive(Debug, Default)]
 pub(super) struct Map {
-    segments: VecDeque<(u64, u64)>,
+    segments: VecDeque<Segment>,
     position: u64,
     size: u64,
 }
@@ -32,7 +35,7 @@ pub(super) enum Run {
 impl Map {
     /// A map of pairs of offset and length, for a file of `size` bytes of which `stored` are there.
     pub(super) fn new(
-        segments: impl IntoIterator<Item = (u64, u64)>,
+        segments: impl IntoIterator<Item = Segment>,
         size: u64,
         stored: u64,
     ) -> Result<Self, &'static str> {
@@ -80,17 +83,17 @@ impl Map {
 }
 
 /// The real size and the first four pairs of an old GNU header, and whether more blocks follow.
-pub(super) fn old_header(block: &Block) -> Result<(u64, Vec<(u64, u64)>, bool), &'static str> {
+pub(super) fn old_header(block: &Block) -> Result<(u64, Vec<Segment>, bool), &'static str> {
     let size = unsigned(&block[483..495])?;
     Ok((size, pairs(&block[386..482])?, block[482] != 0))
 }
 
 /// The pairs of a block that follows an old GNU header, and whether more follow.
-pub(super) fn old_extension(block: &Block) -> Result<(Vec<(u64, u64)>, bool), &'static str> {
+pub(super) fn old_extension(block: &Block) -> Result<(Vec<Segment>, bool), &'static str> {
     Ok((pairs(&block[..504])?, block[504] != 0))
 }
 
-fn pairs(bytes: &[u8]) -> Result<Vec<(u64, u64)>, &'static str> {
+fn pairs(bytes: &[u8]) -> Result<Vec<Segment>, &'static str> {
     let mut pairs = Vec::new();
     for pair in bytes.chunks_exact(24) {
         if pair[0] == 0 {
