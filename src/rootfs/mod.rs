@@ -1,18 +1,22 @@
 //! Layers to a stage's tree on disk, and what COPY does in it.
 //!
 //! A layer is unpacked once into a directory of its own, in the form that the
-//! overlay file system stacks ([`unpack`]). A stage's tree is such a stack with
-//! a directory on top for the running step ([`Overlay`]), or, where overlay
-//! cannot be had, a copy of all of it ([`merge`]).
+//! overlay file system stacks (`unpack`). A stage's tree is such a stack with a
+//! directory on top for the running step (`Overlay`), or, where overlay cannot
+//! be had, a copy of all of it (`merge`).
 
 mod chmod;
 mod copy;
 mod duplicate;
 mod overlay;
+mod owner;
+mod unpack;
 mod users;
 
 pub use chmod::{Chmod, ChmodError};
-pub use copy::{CopyError, CopyRequest, Source, copy};
-pub use duplicate::{DuplicateError, export, merge};
+pub use copy::{CopyError, CopyRequest, Source, copy, make_dirs};
+pub use duplicate::{DuplicateError, Include, export, merge};
 pub use overlay::{Overlay, Upper};
+pub use owner::{Owners, give, recorded_of};
+pub use unpack::{UnpackError, UnpackOptions, Unpacked, extract, is_opaque, unpack};
 pub use users::{User, UserError, Users};

@@ -1,0 +1,183 @@
+//! RUN, and `yado exec`: a process in a stage's tree.
+
+use std::path::Path;
+
+use super::stage::Context;
+use super::steps::{STEP_FILES, passwd_error};
+use super::tree::Tree;
+use super::{BuildError, Env, Image, Timestamps, default_env, work_file};
+use crate::dockerfile;
+use crate::plan::{Run, Step};
+use crate::report::{Event, Stream};
+use crate::rootfs::Users;
+use crate::sandbox::{self, Bind, Command, Credentials, Exit, Io, Network, Stubs};
+
+/// The host name of steps: the same everywhere, since some programs write it down.
+const HOSTNAME: &str = "yado";
+
+/// Runs the process of a RUN in the tree at `root`.
+pub(super) fn run_step(
+    step: &Step,
+    run: &Run,
+    id: u32,
+    epoch: i64,
+    root: &Path,
+    context: &Context<'_>,
+) -> Result<(), BuildError> {
+    let (env, request) = (context.env, context.request);
+    let mut variables = step.env.clone();
+    variables.extend(run.proxies.iter().cloned());
+    if let Timestamps::Epoch(_) = request.timestamps
+        && !variables.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
+    {
+        variables.push(("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string()));
+    }
+    let network = match run.network {
+        dockerfile::Network::Default => request.network,
+        dockerfile::Network::None => Network::None,
+        dockerfile::Network::Host => Network::Host,
+    };
+    let mut binds = step_files(env, &request.add_hosts)?;
+    for (name, text) in &run.scripts {
+        use std::os::unix::fs::PermissionsExt;
+        let source = work_file(env, "script", text.as_bytes())?;
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755))
+            .map_err(|e| BuildError::Io { action: "set the mode of", path: source.clone(), source: e })?;
+        binds.push(Bind { source, target: format!("/dev/pipes/{name}"), read_only: true });
+    }
+    let process = Process {
+        args: &run.args,
+        env: variables,
+        workdir: &step.workdir,
+        user: &step.user,
+        network,
+        binds,
+    };
+    let output = |stream: Stream, line: &[u8]| {
+        let line = String::from_utf8_lossy(line).into_owned();
+        env.sink.event(Event::StepOutput { step: id, stream, line });
+    };
+    match start(process, root, Io::Lines(&output), env)? {
+        Exit::Code(0) => Ok(()),
+        Exit::Code(code) => Err(BuildError::Exit(code)),
+        Exit::Signal(signal) => Err(BuildError::Signal(signal)),
+    }
+}
+
+/// What `yado exec` runs.
+#[derive(Debug)]
+pub struct ExecRequest {
+    /// The program and its arguments; empty runs what the image would.
+    pub args: Vec<String>,
+    /// More variables.
+    pub env: Vec<(String, String)>,
+    /// Another working directory than the image's.
+    pub workdir: Option<String>,
+    /// Another user than the image's.
+    pub user: Option<String>,
+    /// The network.
+    pub network: Network,
+    /// Files and directories of the outside.
+    pub binds: Vec<Bind>,
+    /// `HOST IP` lines for `/etc/hosts`.
+    pub add_hosts: Vec<(String, String)>,
+}
+
+/// Runs a process in an image, with the caller's standard streams; what it
+/// changes is thrown away.
+pub fn exec(image: &Image, request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
+    let runtime = &image.config.config;
+    let args = if request.args.is_empty() {
+        let entrypoint = runtime.entrypoint.clone().unwrap_or_default();
+        entrypoint.into_iter().chain(runtime.cmd.clone().unwrap_or_default()).collect()
+    } else {
+        request.args.clone()
+    };
+    if args.is_empty() {
+        return Err(BuildError::Unsupported(
+            "the image has neither ENTRYPOINT nor CMD; give a command after --".to_owned(),
+        ));
+    }
+    let mut variables = default_env(runtime);
+    for (name, value) in &request.env {
+        variables.retain(|(other, _)| other != name);
+        variables.push((name.clone(), value.clone()));
+    }
+    let workdir = if runtime.working_dir.is_empty() { "/" } else { &runtime.working_dir };
+    let mut binds = step_files(env, &request.add_hosts)?;
+    binds.extend(request.binds.iter().cloned());
+    let process = Process {
+        args: &args,
+        env: variables,
+        workdir: request.workdir.as_deref().unwrap_or(workdir),
+        user: request.user.as_deref().unwrap_or(&runtime.user),
+        network: request.network,
+        binds,
+    };
+    let mut tree = Tree::default();
+    let (exit, _) = tree.change(&image.layers, true, env, |root| start(process, root, Io::Inherit, env))?;
+    Ok(exit)
+}
+
+/// A process, as the Dockerfile or the caller names things.
+struct Process<'a> {
+    args: &'a [String],
+    env: Vec<(String, String)>,
+    workdir: &'a str,
+    user: &'a str,
+    network: Network,
+    binds: Vec<Bind>,
+}
+
+fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exit, BuildError> {
+    let fail =
+        |action| move |source| BuildError::Io { action, path: path.to_owned(), source };
+    let root = crate::fs::open_dir(path).map_err(fail("open"))?;
+    let user = Users::read(&root).map_err(passwd_error)?.user(process.user)?;
+    if !env.isolation.ids.holds(user.uid, user.gid) {
+        return Err(BuildError::Unsupported(format!(
+            "user {}:{} is not among the ids that the builder has; give its user subordinate ids in /etc/subuid and /etc/subgid",
+            user.uid, user.gid
+        )));
+    }
+    crate::rootfs::make_dirs(&root, Path::new(process.workdir), (0, 0), env.owners())?;
+    let mut variables = process.env;
+    if !variables.iter().any(|(name, _)| name == "HOME") {
+        variables.push(("HOME".to_owned(), user.home.clone()));
+    }
+    let command = Command {
+        args: process.args.to_vec(),
+        env: variables,
+        workdir: process.workdir.to_owned(),
+        credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups },
+        hostname: HOSTNAME.to_owned(),
+        network: process.network,
+        binds: process.binds,
+    };
+    let places = ["/proc", "/sys", "/dev"].into_iter().map(|place| (place, true));
+    // What is shown in /dev stands in the step's own /dev, not in the tree.
+    let shown = command.binds.iter().filter(|bind| !bind.target.starts_with("/dev/"));
+    let targets = places.chain(shown.map(|bind| (bind.target.as_str(), bind.source.is_dir())));
+    let mut stubs = Stubs::prepare(&root, targets).map_err(fail("make mount points in"))?;
+    let exit = sandbox::run(&command, path, &env.isolation, io, &env.cancellation);
+    stubs.remove();
+    Ok(exit?)
+}
+
+/// hosts, resolv.conf and hostname, fresh for one process, which may write to them.
+fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Bind>, BuildError> {
+    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    hosts += &format!("127.0.0.1\t{HOSTNAME}\n");
+    for (name, address) in add_hosts {
+        hosts += &format!("{address}\t{name}\n");
+    }
+    let hostname = format!("{HOSTNAME}\n");
+    let contents = [hosts.as_bytes(), &env.resolv_conf, hostname.as_bytes()];
+    let files = STEP_FILES.iter().zip(contents);
+    files
+        .map(|(target, content)| {
+            let source = work_file(env, "step-file", content)?;
+            Ok(Bind { source, target: (*target).to_owned(), read_only: false })
+        })
+        .collect()
+}

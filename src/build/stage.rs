@@ -1,0 +1,232 @@
+//! One stage: its layers and history grow step by step.
+
+use std::collections::BTreeMap;
+
+use super::base::{Image, Layer};
+use super::tree::Tree;
+use super::{BuildError, BuildRequest, Env, steps};
+use crate::cache::{self, Record, RecordedLayer};
+use crate::image::{Descriptor, History, ImageConfig, RuntimeConfig};
+use crate::plan::{Base, ImageRequest, Stage, StageId, Step, StepKind};
+use crate::report::Event;
+
+/// Counts steps over all stages.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    pub(super) steps: u32,
+    pub(super) cached: u32,
+}
+
+/// A stage so far, and at its end.
+#[derive(Clone, Debug)]
+pub(super) struct StageResult {
+    pub(super) layers: Vec<Layer>,
+    /// The base's configuration with the history so far.
+    config: ImageConfig,
+    /// Seconds since 1970.
+    pub(super) epoch: i64,
+}
+
+impl StageResult {
+    /// The image that the stage is, with the configuration that its instructions gave it.
+    pub(super) fn into_image(mut self, runtime: &RuntimeConfig, author: Option<&str>) -> Image {
+        self.config.config = runtime.clone();
+        if let Some(author) = author {
+            self.config.author = Some(author.to_owned());
+        }
+        self.config.created = Some(rfc3339(self.epoch));
+        self.config.rootfs.diff_ids = self.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        Image { config: self.config, layers: self.layers }
+    }
+
+    fn push(&mut self, step: &Step, layer: Option<Layer>) {
+        self.config.history.push(History {
+            created: Some(rfc3339(self.epoch)),
+            created_by: Some(step.created_by.clone()),
+            comment: Some("yado".to_owned()),
+            empty_layer: layer.is_none(),
+            ..History::default()
+        });
+        self.layers.extend(layer);
+    }
+}
+
+/// What the steps of a stage share.
+pub(super) struct Context<'a> {
+    pub(super) request: &'a BuildRequest,
+    pub(super) env: &'a Env,
+    pub(super) bases: &'a BTreeMap<ImageRequest, Image>,
+    pub(super) stages: &'a BTreeMap<StageId, StageResult>,
+}
+
+/// Runs a stage.
+pub(super) fn run(
+    stage: &Stage,
+    request: &BuildRequest,
+    env: &Env,
+    bases: &BTreeMap<ImageRequest, Image>,
+    stages: &BTreeMap<StageId, StageResult>,
+    counter: &mut Counter,
+) -> Result<StageResult, BuildError> {
+    let context = Context { request, env, bases, stages };
+    let mut state = begin(stage, &context)?;
+    let mut tree = Tree::default();
+    let total = stage.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32;
+    let mut number = 0;
+    for step in &stage.steps {
+        env.check_cancelled()?;
+        if step.kind == StepKind::Config {
+            state.push(step, None);
+            continue;
+        }
+        number += 1;
+        counter.steps += 1;
+        let id = counter.steps;
+        env.sink.event(Event::StepStarted {
+            step: id,
+            stage: stage.name.clone(),
+            number,
+            total,
+            instruction: step.text.clone(),
+        });
+        let done = run_step(step, id, &mut state, &mut tree, &context);
+        let cached = done.map_err(|source| {
+            if matches!(source, BuildError::Interrupted) {
+                return source;
+            }
+            env.sink.event(Event::StepFailed { step: id });
+            let (line, _) = request.dockerfile.position(step.span.start);
+            BuildError::Step {
+                stage: format!("{} {number}/{total}", stage.name),
+                instruction: step.text.clone(),
+                place: format!("{}:{line}", request.dockerfile.name),
+                source: Box::new(source),
+            }
+        })?;
+        counter.cached += u32::from(cached);
+        env.sink.event(Event::StepFinished { step: id, cached });
+    }
+    Ok(state)
+}
+
+/// What a stage begins with.
+fn begin(stage: &Stage, context: &Context<'_>) -> Result<StageResult, BuildError> {
+    let missing = || BuildError::Internal("a stage's base is missing".to_owned());
+    match &stage.base {
+        Base::Scratch => Ok(StageResult {
+            layers: Vec::new(),
+            config: ImageConfig::scratch(&stage.platform),
+            epoch: context.request.timestamps.epoch(None),
+        }),
+        Base::Stage(id) => context.stages.get(id).cloned().ok_or_else(missing),
+        Base::Image(request) => {
+            let image = context.bases.get(request).ok_or_else(missing)?.clone();
+            let created = image.config.created.as_deref().and_then(parse_rfc3339);
+            let epoch = context.request.timestamps.epoch(created);
+            Ok(StageResult { layers: image.layers, config: image.config, epoch })
+        }
+    }
+}
+
+/// Runs a step, or takes what it made before; says which.
+fn run_step(
+    step: &Step,
+    id: u32,
+    state: &mut StageResult,
+    tree: &mut Tree,
+    context: &Context<'_>,
+) -> Result<bool, BuildError> {
+    let env = context.env;
+    let key = steps::key(step, state, context)?;
+    if !context.request.no_cache
+        && let Some(record) = cache::look_up(&env.store, &key)
+    {
+        let layer = record.layer.map(|layer| Layer { diff_id: layer.diff_id, blob: layer.blob });
+        state.push(step, layer);
+        return Ok(true);
+    }
+    let layer = steps::run(step, id, state, tree, context)?;
+    let recorded = layer.as_ref().map(|layer| RecordedLayer {
+        diff_id: layer.diff_id.clone(),
+        blob: Descriptor::new(&layer.blob.media_type, layer.blob.digest.clone(), layer.blob.size),
+    });
+    cache::remember(&env.store, &key, &Record { layer: recorded })?;
+    state.push(step, layer);
+    Ok(false)
+}
+
+/// A time as RFC 3339 in UTC; `seconds` since 1970.
+pub(super) fn rfc3339(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
+/// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
+fn parse_rfc3339(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let rest = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match rest.as_bytes() {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), ..] if rest.len() == 6 => {
+            let (hours, minutes) = (rest[1..3].parse::<i64>().ok()?, rest[4..6].parse::<i64>().ok()?);
+            (hours * 3600 + minutes * 60) * if *sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+/// Year, month and day of a number of days since 1970 (proleptic Gregorian).
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years begin in March here, so that the leap day is the last.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// The number of days from 1970 to a date: the inverse of [`civil`].
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_and_read() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (315_532_800, "1980-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_763_724_271, "2025-11-21T11:24:31Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), text);
+            assert_eq!(parse_rfc3339(text), Some(seconds), "{text}");
+        }
+        for (text, seconds) in [
+            ("2025-11-21T11:24:31.123456789Z", Some(1_763_724_271)),
+            ("2025-11-21T12:24:31+01:00", Some(1_763_724_271)),
+            ("2025-11-21T12:24:31", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_rfc3339(text), seconds, "{text}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The kinds of steps that touch files: RUN is in `run.rs`; COPY, ADD and WORKDIR here.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::base::{Image, Layer};
+use super::stage::{Context, StageResult};
+use super::tree::Tree;
+use super::{BuildError, run};
+use crate::cache::Key;
+use crate::context::{ContextError, content_digest, select};
+use crate::dockerfile::Ignore;
+use crate::image::Digest;
+use crate::plan::{Copy, CopyFrom, Step, StepKind};
+use crate::rootfs::{Chmod, CopyRequest, Include, Source, Users};
+
+/// Files that each step gets from yado, and that never reach a layer.
+pub(super) const STEP_FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
+
+/// The key of a step: all that decides what it makes.
+pub(super) fn key(step: &Step, state: &StageResult, context: &Context<'_>) -> Result<Digest, BuildError> {
+    let request = context.request;
+    let mut key = Key::new(state.layers.iter().map(|layer| &layer.diff_id));
+    key.field("platform", &request.options.platform.to_string())
+        .field("compression", &format!("{:?}", request.compression))
+        .field("times", &format!("{:?}", request.timestamps.times(state.epoch)))
+        .field("user", &step.user);
+    match &step.kind {
+        StepKind::Run(run) => {
+            let env: Vec<String> = step.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            key.list("run", run.args.iter().map(String::as_str))
+                .list("scripts", run.scripts.iter().flat_map(|(name, text)| [name.as_str(), text]))
+                .list("env", env.iter().map(String::as_str))
+                .field("workdir", &step.workdir)
+                .field("network", &format!("{:?} {:?}", run.network, request.network))
+                .field("epoch", &state.epoch.to_string());
+        }
+        StepKind::Copy(copy) => {
+            key.field(if copy.add { "add" } else { "copy" }, &copy.destination)
+                .field("directory", if copy.destination_is_directory { "yes" } else { "" })
+                .field("chown", copy.chown.as_deref().unwrap_or_default())
+                .field("chmod", copy.chmod.as_deref().unwrap_or_default())
+                .list("exclude", copy.exclude.iter().map(String::as_str))
+                .list("inline", copy.inline.iter().flat_map(|file| [file.name.as_str(), &file.content]));
+            match &copy.from {
+                CopyFrom::Context => {
+                    let files = Selection::of_context(copy, context)?;
+                    let include = files.include();
+                    let digest = content_digest(files.root(), &files.paths, &include)?;
+                    key.field("content", digest.as_str());
+                }
+                // Equal layers hold equal files: nothing need be unpacked to know it.
+                CopyFrom::Stage(_) | CopyFrom::Image(_) => {
+                    key.list("sources", copy.sources.iter().map(|source| source.value.as_str()));
+                    key.list("from", source_layers(&copy.from, context)?.iter().map(|l| l.diff_id.0.as_str()));
+                }
+            }
+        }
+        StepKind::Workdir { path } => {
+            key.field("directory", path);
+        }
+        StepKind::Config => {}
+    }
+    Ok(key.finish())
+}
+
+/// Runs a step and writes what it made.
+pub(super) fn run(
+    step: &Step,
+    id: u32,
+    state: &StageResult,
+    tree: &mut Tree,
+    context: &Context<'_>,
+) -> Result<Option<Layer>, BuildError> {
+    let env = context.env;
+    let with_root = |action: &dyn Fn(&OwnedFd) -> Result<(), BuildError>| {
+        move |path: &Path| -> Result<(), BuildError> {
+            let root = crate::fs::open_dir(path).map_err(|source| BuildError::Io {
+                action: "open",
+                path: path.to_owned(),
+                source,
+            })?;
+            action(&root)
+        }
+    };
+    let ((), changed) = match &step.kind {
+        StepKind::Run(run) => tree.change(&state.layers, true, env, |root| {
+            run::run_step(step, run, id, state.epoch, root, context)
+        })?,
+        StepKind::Copy(copy) => match &copy.from {
+            CopyFrom::Context => {
+                let files = Selection::of_context(copy, context)?;
+                tree.change(
+                    &state.layers,
+                    false,
+                    env,
+                    with_root(&|root| apply(root, copy, &files, state, context)),
+                )?
+            }
+            from => {
+                let layers = source_layers(from, context)?;
+                Tree::default().read(layers, env, |source| {
+                    let files = Selection::of_tree(copy, source)?;
+                    tree.change(
+                        &state.layers,
+                        false,
+                        env,
+                        with_root(&|root| apply(root, copy, &files, state, context)),
+                    )
+                })?
+            }
+        },
+        StepKind::Workdir { path } => {
+            let make = |root: &OwnedFd| {
+                let user = Users::read(root).map_err(passwd_error)?.user(&step.user)?;
+                crate::rootfs::make_dirs(root, Path::new(path), (user.uid, user.gid), env.owners())?;
+                Ok(())
+            };
+            tree.change(&state.layers, false, env, with_root(&make))?
+        }
+        StepKind::Config => return Ok(None),
+    };
+    let times = context.request.timestamps.times(state.epoch);
+    tree.commit(&changed, &state.layers, times, context.request.compression, env)
+}
+
+pub(super) fn passwd_error(source: std::io::Error) -> BuildError {
+    BuildError::Io { action: "read", path: "/etc/passwd".into(), source }
+}
+
+/// The layers of the stage or image that COPY takes files from.
+fn source_layers<'a>(from: &CopyFrom, context: &'a Context<'_>) -> Result<&'a [Layer], BuildError> {
+    let layers = match from {
+        CopyFrom::Context => None,
+        CopyFrom::Stage(id) => context.stages.get(id).map(|stage| stage.layers.as_slice()),
+        CopyFrom::Image(request) => context.bases.get(request).map(|image: &Image| image.layers.as_slice()),
+    };
+    layers.ok_or_else(|| BuildError::Internal("a COPY's source is missing".to_owned()))
+}
+
+/// The files that a COPY names.
+struct Selection<'a> {
+    root: Root<'a>,
+    paths: Vec<PathBuf>,
+    exclude: Option<Ignore>,
+}
+
+enum Root<'a> {
+    Context(&'a crate::context::Context),
+    Tree(OwnedFd),
+    /// Nothing but here-documents.
+    Nothing(OwnedFd),
+}
+
+impl<'a> Selection<'a> {
+    fn of_context(copy: &Copy, context: &Context<'a>) -> Result<Self, BuildError> {
+        let Some(from) = &context.request.context else {
+            if let Some(source) = copy.sources.first() {
+                return Err(ContextError::Missing(format!(
+                    "{} is not there: this build has no context; give a directory instead of -",
+                    source.value
+                ))
+                .into());
+            }
+            let path = context.env.store.work().path();
+            let root = crate::fs::open_dir(path).map_err(|source| BuildError::Io {
+                action: "open",
+                path: path.to_owned(),
+                source,
+            })?;
+            return Ok(Self { root: Root::Nothing(root), paths: Vec::new(), exclude: None });
+        };
+        Self::new(Root::Context(from), copy, "the build context")
+    }
+
+    fn of_tree(copy: &Copy, path: &Path) -> Result<Self, BuildError> {
+        let root = crate::fs::open_dir(path).map_err(|source| BuildError::Io {
+            action: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::new(Root::Tree(root), copy, "the stage or image that --from names")
+    }
+
+    fn new(root: Root<'a>, copy: &Copy, place: &str) -> Result<Self, BuildError> {
+        let exclude = if copy.exclude.is_empty() {
+            None
+        } else {
+            let patterns = copy.exclude.iter().map(String::as_str);
+            Some(Ignore::from_patterns(patterns).map_err(|e| ContextError::Pattern(e.to_string()))?)
+        };
+        let mut selection = Self { root, paths: Vec::new(), exclude };
+        for source in &copy.sources {
+            let found = {
+                // What --exclude leaves out of a directory is left out below; here
+                // only what the ignore file hides is.
+                let hidden = |path: &Path, is_dir: bool| selection.hidden(path, is_dir);
+                select(selection.root(), &source.value, &hidden, place)?
+            };
+            selection.paths.extend(found);
+        }
+        Ok(selection)
+    }
+
+    fn root(&self) -> &OwnedFd {
+        match &self.root {
+            Root::Context(context) => context.root(),
+            Root::Tree(root) | Root::Nothing(root) => root,
+        }
+    }
+
+    fn hidden(&self, path: &Path, is_dir: bool) -> Include {
+        match &self.root {
+            Root::Context(context) => context.include(path, is_dir),
+            Root::Tree(_) | Root::Nothing(_) => Include::Yes,
+        }
+    }
+
+    /// Which files take part: `--exclude` counts from each source.
+    fn include(&self) -> impl Fn(&Path, bool) -> Include {
+        move |path, is_dir| {
+            let shown = self.hidden(path, is_dir);
+            let Some(exclude) = &self.exclude else { return shown };
+            let relative = self.paths.iter().find_map(|source| path.strip_prefix(source).ok());
+            let relative = relative.unwrap_or(path).to_string_lossy();
+            if relative.is_empty() || !exclude.matches(&relative) {
+                shown
+            } else if is_dir && exclude.may_hold_exceptions(&relative) && shown != Include::No {
+                Include::Below
+            } else {
+                Include::No
+            }
+        }
+    }
+}
+
+fn apply(
+    root: &OwnedFd,
+    copy: &Copy,
+    files: &Selection<'_>,
+    state: &StageResult,
+    context: &Context<'_>,
+) -> Result<(), BuildError> {
+    let owner = match &copy.chown {
+        Some(text) => Users::read(root).map_err(passwd_error)?.owner(text)?,
+        None => (0, 0),
+    };
+    let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
+    let local = matches!(files.root, Root::Context(_));
+    let mut sources: Vec<Source> = files
+        .paths
+        .iter()
+        .cloned()
+        .map(|path| if copy.add { Source::Archive(path) } else { Source::Path(path) })
+        .collect();
+    sources.extend(copy.inline.iter().map(|file| Source::Inline {
+        name: file.name.clone(),
+        content: file.content.clone().into_bytes(),
+    }));
+    // The times of a checkout are accidental; those of a stage are clamped already.
+    let mtime = match context.request.timestamps {
+        super::Timestamps::Epoch(_) if local || !copy.inline.is_empty() => Some(state.epoch),
+        _ => None,
+    };
+    let include = files.include();
+    let request = CopyRequest {
+        sources: &sources,
+        source_root: files.root(),
+        include: &include,
+        destination: Path::new(&copy.destination),
+        destination_is_directory: copy.destination_is_directory || sources.len() > 1,
+        owner,
+        chmod: chmod.as_ref(),
+        mtime,
+        xattrs: !local,
+        owners: context.env.owners(),
+    };
+    Ok(crate::rootfs::copy(root, &request)?)
+}

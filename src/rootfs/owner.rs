@@ -1,0 +1,144 @@
+//! Who owns a file of a tree, where the process may not have that user.
+//!
+//! With subordinate ids (or as root) a file on disk belongs to the user that it
+//! belongs to in the image. With a single id every file on disk is the
+//! process's own, and the owner in the image is recorded beside it, in the
+//! extended attribute `user.yado.owner` (`UID:GID`, decimal). Only regular
+//! files and directories can carry it; links, pipes and devices stay root's.
+
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, Gid, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::fs::proc_path;
+
+/// The name of the extended attribute that records an owner.
+pub const OWNER_XATTR: &str = "user.yado.owner";
+
+/// Which owners files on disk can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// Any: files belong to whom they belong in the image.
+    Real,
+    /// One: owners other than root are recorded beside the file.
+    Single,
+}
+
+/// Gives `name` of `dir` to a user and group; a link itself, not what it leads to.
+///
+/// With [`Owners::Real`] this takes set-id bits away from a file, so its mode
+/// is set afterwards, and fails with `EINVAL` for an id that is not mapped.
+pub fn give(dir: impl AsFd, name: &CStr, uid: u32, gid: u32, owners: Owners) -> io::Result<()> {
+    match owners {
+        Owners::Real => {
+            // The highest number means "leave it": it can own nothing.
+            if uid == u32::MAX || gid == u32::MAX {
+                return Err(Errno::INVAL.into());
+            }
+            let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            Ok(rustix::fs::chownat(dir, name, Some(user), Some(group), flags)?)
+        }
+        Owners::Single => record(dir, name, uid, gid),
+    }
+}
+
+fn record(dir: impl AsFd, name: &CStr, uid: u32, gid: u32) -> io::Result<()> {
+    let path = path_of(dir, name);
+    let done = if (uid, gid) == (0, 0) {
+        rustix::fs::lremovexattr(&path, OWNER_XATTR)
+    } else {
+        let value = format!("{uid}:{gid}");
+        rustix::fs::lsetxattr(&path, OWNER_XATTR, value.as_bytes(), XattrFlags::empty())
+    };
+    match done {
+        Err(Errno::NODATA) => Ok(()),
+        // Only regular files and directories have attributes of this kind (xattr(7)).
+        Err(Errno::PERM) if !is_file_or_dir(&path)? => Ok(()),
+        // A file system without such attributes has no record to remove either.
+        Err(Errno::OPNOTSUPP) if (uid, gid) == (0, 0) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn is_file_or_dir(path: &PathBuf) -> io::Result<bool> {
+    let kind = std::fs::symlink_metadata(path)?.file_type();
+    Ok(kind.is_file() || kind.is_dir())
+}
+
+/// The owner recorded of `name` in `dir` (of `dir` itself for `.`), if there is one.
+///
+/// A record that is not `UID:GID` was not made by yado and counts as none.
+pub fn recorded(dir: impl AsFd, name: &CStr) -> io::Result<Option<(u32, u32)>> {
+    let mut value = [0; 32];
+    let path = path_of(dir, name);
+    match rustix::fs::lgetxattr(&path, OWNER_XATTR, &mut value[..]) {
+        Ok(length) => Ok(parse(&value[..length])),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE | Errno::PERM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn parse(value: &[u8]) -> Option<(u32, u32)> {
+    let (uid, gid) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    let number = |text: &str| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|&id: &u32| digits && id != u32::MAX)
+    };
+    Some((number(uid)?, number(gid)?))
+}
+
+/// A path to `name` in `dir` for the calls that take no descriptor: it goes through the
+/// descriptor, so it leads nowhere else, and those calls do not follow its last component.
+pub(super) fn path_of(dir: impl AsFd, name: &CStr) -> PathBuf {
+    proc_path(dir).join(OsStr::from_bytes(name.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+    use std::fs;
+
+    #[test]
+    fn a_single_id_records_the_others() -> io::Result<()> {
+        let temp = TempDir::new("owner");
+        fs::write(temp.path().join("file"), "")?;
+        fs::create_dir(temp.path().join("dir"))?;
+        std::os::unix::fs::symlink("file", temp.path().join("link"))?;
+        let dir = crate::fs::open_dir(temp.path())?;
+        for name in [c"file", c"dir", c"."] {
+            assert_eq!(recorded(&dir, name)?, None);
+            give(&dir, name, 1000, 4_000_000_000, Owners::Single)?;
+            assert_eq!(recorded(&dir, name)?, Some((1000, 4_000_000_000)));
+            give(&dir, name, 0, 0, Owners::Single)?;
+            assert_eq!(recorded(&dir, name)?, None);
+        }
+        give(&dir, c"link", 1000, 1000, Owners::Single)?;
+        assert_eq!(recorded(&dir, c"link")?, None);
+        assert_eq!(recorded(&dir, c"file")?, None);
+        assert!(give(&dir, c"absent", 1, 1, Owners::Single).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn only_two_numbers_are_a_record() {
+        for (text, expected) in [
+            ("0:0", Some((0, 0))),
+            ("1000:100", Some((1000, 100))),
+            ("4294967295:0", None),
+            ("+1:1", None),
+            ("1", None),
+            ("1:", None),
+            ("a:b", None),
+            ("1:2:3", None),
+        ] {
+            assert_eq!(parse(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,597 @@
+//! One layer's archive to a directory of its own, for overlayfs to stack.
+//!
+//! The directory has overlay form: a whiteout is a character device 0:0, an
+//! opaque directory carries `user.overlay.opaque=y` (mount option `userxattr`).
+//! What the archive says is not trusted. Every parent is resolved by the kernel
+//! inside the directory and the last component is never followed, so that no
+//! link leads out; what overlayfs or yado would understand as its own marks is
+//! not taken from an archive. The last entry of a name wins. Whiteouts apply to
+//! lower layers only and are made at the end, wherever they stand in the
+//! archive; so are the modes and times of directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use super::owner::{self, Owners};
+use crate::fs;
+use crate::image::{DiffId, Hasher};
+use crate::layer::{
+    CAPABILITY_XATTR, Entry, Kind, OPAQUE_NAME, ReadError, TarReader, WHITEOUT_PREFIX,
+    capability_v2, display, split,
+};
+
+/// The attribute that makes a directory opaque to overlayfs with `userxattr`.
+const OPAQUE_XATTR: &str = "user.overlay.opaque";
+
+/// The names of the files and directories that aufs kept for itself in old layers.
+const AUFS_PREFIX: &[u8] = b".wh..wh.";
+
+/// How much is read at once.
+const BUFFER: usize = 128 * 1024;
+
+/// How a layer is unpacked.
+#[derive(Clone, Copy, Debug)]
+pub struct UnpackOptions {
+    /// Which owners files on disk can have.
+    pub owners: Owners,
+}
+
+/// A layer that was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The digest of the archive.
+    pub diff_id: DiffId,
+    /// The length of the archive in bytes.
+    pub size: u64,
+}
+
+/// Why a layer cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The archive cannot be read or is not valid.
+    #[error(transparent)]
+    Archive(#[from] ReadError),
+    /// The bytes of the archive or of an entry's content cannot be had.
+    #[error("read {what}")]
+    Read {
+        /// An entry's path, quoted, or the archive's end.
+        what: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The system refused an operation on an entry.
+    #[error("unpack {path}: {attempt}")]
+    Io {
+        /// The entry's path, quoted.
+        path: String,
+        /// What was attempted.
+        attempt: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The entry cannot be in a layer.
+    #[error("unpack {path}: {reason}")]
+    Refused {
+        /// The entry's path, quoted.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The entry's owner does not exist here.
+    #[error(
+        "unpack {path}: its owner {uid}:{gid} is outside the range of ids that this process may \
+         use; add subordinate ids for it in /etc/subuid and /etc/subgid"
+    )]
+    Owner {
+        /// The entry's path, quoted.
+        path: String,
+        /// The owning user.
+        uid: u32,
+        /// The owning group.
+        gid: u32,
+    },
+    /// The archive is not the one that the image's configuration lists.
+    #[error("the layer has the diff_id {actual}, the image's configuration says {expected}")]
+    DiffId {
+        /// What the configuration lists.
+        expected: DiffId,
+        /// What it is.
+        actual: DiffId,
+    },
+}
+
+/// Unpacks the archive `reader` into the empty directory `target` and verifies its digest.
+///
+/// After an error the directory holds a part of the layer and is to be removed.
+pub fn unpack(
+    reader: impl Read,
+    expected: Option<&DiffId>,
+    target: &OwnedFd,
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackError> {
+    let hasher = expected.map_or_else(Hasher::new, |diff_id| diff_id.0.hasher());
+    let hashing = Hashing { inner: reader, hasher, size: 0 };
+    let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, hashing));
+    let mut tree = Tree {
+        root: target,
+        owners: options.owners,
+        dirs: BTreeMap::new(),
+        whiteouts: BTreeSet::new(),
+        opaque: BTreeSet::new(),
+        parent: None,
+        buffer: vec![0; BUFFER],
+    };
+    while let Some(entry) = tar.next_entry()? {
+        tree.add(&entry, &mut tar)?;
+    }
+    tree.finish()?;
+    let mut rest = tar.into_inner();
+    let what = || "the rest of the archive".to_owned();
+    io::copy(&mut rest, &mut io::sink())
+        .map_err(|source| UnpackError::Read { what: what(), source })?;
+    let Hashing { hasher, size, .. } = rest.into_inner();
+    let actual = DiffId(hasher.finish());
+    match expected {
+        Some(expected) if *expected != actual => {
+            Err(UnpackError::DiffId { expected: expected.clone(), actual })
+        }
+        _ => Ok(Unpacked { diff_id: actual, size }),
+    }
+}
+
+/// Whether a directory hides what the layers below have at its place.
+///
+/// overlayfs does not look at the attribute on a layer's root, so for a root
+/// that is opaque the layers below are to be left out of the stack.
+pub fn is_opaque(dir: impl AsFd) -> io::Result<bool> {
+    let mut value = [0; 8];
+    match rustix::fs::fgetxattr(dir, OPAQUE_XATTR, &mut value[..]) {
+        Ok(length) => Ok(value[..length] == *b"y"),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Passes bytes on and hashes them.
+struct Hashing<R> {
+    inner: R,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}
+
+/// What a directory gets when nothing is put into it any more.
+struct DirEnd {
+    mode: u32,
+    mtime: i64,
+}
+
+/// The directory that the last entry was put into.
+struct Parent {
+    /// As in the archive, while it is sure to lead here.
+    name: Option<Vec<u8>>,
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+struct Tree<'a> {
+    root: &'a OwnedFd,
+    owners: Owners,
+    /// By the place below the root, links resolved.
+    dirs: BTreeMap<PathBuf, DirEnd>,
+    /// Paths as in the archive.
+    whiteouts: BTreeSet<Vec<u8>>,
+    opaque: BTreeSet<Vec<u8>>,
+    parent: Option<Parent>,
+    buffer: Vec<u8>,
+}
+
+impl Tree<'_> {
+    fn add(&mut self, entry: &Entry, content: &mut impl Read) -> Result<(), UnpackError> {
+        let (dir, name) = entry.split();
+        if entry.path.is_empty() {
+            return self.add_root(entry);
+        }
+        let is_aufs = |part: &[u8]| part.starts_with(AUFS_PREFIX) && part != OPAQUE_NAME;
+        if entry.path.split(|&b| b == b'/').any(is_aufs) {
+            return Ok(());
+        }
+        if dir.split(|&b| b == b'/').any(|part| part.starts_with(WHITEOUT_PREFIX)) {
+            return Err(refused(&entry.path, "it is below a whiteout"));
+        }
+        if let Some(removed) = name.strip_prefix(WHITEOUT_PREFIX) {
+            return self.add_whiteout(entry, dir, name, removed);
+        }
+        if matches!(entry.kind, Kind::Char { major: 0, minor: 0 }) {
+            // overlayfs's own whiteout, from a tar of an upper directory.
+            self.whiteouts.insert(entry.path.clone());
+            return Ok(());
+        }
+        self.enter(&entry.path, dir)?;
+        let c_name = c_name(&entry.path, name)?;
+        match &entry.kind {
+            Kind::Dir => self.add_dir(entry, &c_name),
+            Kind::File { size } => self.add_file(entry, &c_name, *size, content),
+            Kind::Hardlink { target } => self.add_hardlink(entry, &c_name, target),
+            Kind::Symlink { target } => {
+                let target = CString::new(target.as_slice())
+                    .map_err(|_| refused(&entry.path, "its target contains a NUL byte"))?;
+                self.place(entry, &c_name, "make the link", |dir, name| {
+                    rustix::fs::symlinkat(&target, dir, name)
+                })?;
+                self.finish_special(entry, &c_name)
+            }
+            Kind::Fifo => self.add_node(entry, &c_name, FileType::Fifo, (0, 0)),
+            Kind::Char { major, minor } => {
+                self.add_node(entry, &c_name, FileType::CharacterDevice, (*major, *minor))
+            }
+            Kind::Block { major, minor } => {
+                self.add_node(entry, &c_name, FileType::BlockDevice, (*major, *minor))
+            }
+        }
+    }
+
+    fn add_root(&mut self, entry: &Entry) -> Result<(), UnpackError> {
+        if entry.kind != Kind::Dir {
+            return Err(refused(b"/", "the root of a layer must be a directory"));
+        }
+        self.own(entry, self.root, c".")?;
+        self.set_xattrs(entry, self.root, c".")?;
+        let end = DirEnd { mode: entry.mode, mtime: entry.mtime };
+        self.dirs.insert(PathBuf::new(), end);
+        Ok(())
+    }
+
+    fn add_whiteout(
+        &mut self,
+        entry: &Entry,
+        dir: &[u8],
+        name: &[u8],
+        removed: &[u8],
+    ) -> Result<(), UnpackError> {
+        if entry.kind == Kind::Dir {
+            return Err(refused(&entry.path, "a whiteout cannot be a directory"));
+        }
+        if name == OPAQUE_NAME {
+            self.opaque.insert(dir.to_vec());
+            return Ok(());
+        }
+        if matches!(removed, b"" | b"." | b"..") {
+            return Err(refused(&entry.path, "a whiteout must name a file of its directory"));
+        }
+        let path = if dir.is_empty() { removed.to_vec() } else { [dir, b"/", removed].concat() };
+        self.whiteouts.insert(path);
+        Ok(())
+    }
+
+    /// Opens the directory that the next entry goes into, and makes it if it is not there.
+    fn enter(&mut self, entry: &[u8], dir: &[u8]) -> Result<(), UnpackError> {
+        if self.parent.as_ref().is_some_and(|parent| parent.name.as_deref() == Some(dir)) {
+            return Ok(());
+        }
+        let path = Path::new(OsStr::from_bytes(dir));
+        let made = fs::create_dir_all_in_root(self.root, path, Mode::RWXU).map_err(|error| {
+            match Errno::from_io_error(&error) {
+                Some(Errno::NOTDIR) => refused(entry, "its parent is not a directory"),
+                _ => failed(entry, "open its directory")(error),
+            }
+        })?;
+        for path in made.created {
+            self.dirs.insert(path, DirEnd { mode: 0o755, mtime: 0 });
+        }
+        self.parent = Some(Parent { name: Some(dir.to_vec()), fd: made.fd, path: made.path });
+        Ok(())
+    }
+
+    fn parent(&self, entry: &Entry) -> Result<&Parent, UnpackError> {
+        self.parent.as_ref().ok_or_else(|| refused(&entry.path, "it has no parent"))
+    }
+
+    /// Makes something that is not a directory, in the place of what has its name.
+    fn place<T>(
+        &mut self,
+        entry: &Entry,
+        name: &CStr,
+        attempt: &'static str,
+        make: impl Fn(&OwnedFd, &CStr) -> rustix::io::Result<T>,
+    ) -> Result<T, UnpackError> {
+        match make(&self.parent(entry)?.fd, name) {
+            Err(Errno::EXIST) => {}
+            other => return other.map_err(|e| failed(&entry.path, attempt)(e.into())),
+        }
+        self.remove(entry, name)?;
+        make(&self.parent(entry)?.fd, name).map_err(|e| failed(&entry.path, attempt)(e.into()))
+    }
+
+    fn remove(&mut self, entry: &Entry, name: &CStr) -> Result<(), UnpackError> {
+        let parent = self.parent(entry)?;
+        fs::remove_tree(&parent.fd, name).map_err(failed(&entry.path, "replace what is there"))?;
+        // What was a directory there does not get its mode and time any more.
+        let gone = parent.path.join(OsStr::from_bytes(name.to_bytes()));
+        let below = self.dirs.range(gone.clone()..).map(|(path, _)| path);
+        let below: Vec<PathBuf> = below.take_while(|p| p.starts_with(&gone)).cloned().collect();
+        for path in below {
+            self.dirs.remove(&path);
+        }
+        // What was removed may have been a link on the way to this directory.
+        if let Some(parent) = &mut self.parent {
+            parent.name = None;
+        }
+        Ok(())
+    }
+
+    fn add_dir(&mut self, entry: &Entry, name: &CStr) -> Result<(), UnpackError> {
+        let attempt = "make the directory";
+        let parent = self.parent(entry)?;
+        if let Err(error) = rustix::fs::mkdirat(&parent.fd, name, Mode::RWXU) {
+            if error != Errno::EXIST {
+                return Err(failed(&entry.path, attempt)(error.into()));
+            }
+            let stat = rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|e| failed(&entry.path, attempt)(e.into()))?;
+            if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+                self.remove(entry, name)?;
+                rustix::fs::mkdirat(&self.parent(entry)?.fd, name, Mode::RWXU)
+                    .map_err(|e| failed(&entry.path, attempt)(e.into()))?;
+            }
+        }
+        let parent = self.parent(entry)?;
+        self.own(entry, &parent.fd, name)?;
+        self.set_xattrs(entry, &parent.fd, name)?;
+        let path = parent.path.join(OsStr::from_bytes(name.to_bytes()));
+        self.dirs.insert(path, DirEnd { mode: entry.mode, mtime: entry.mtime });
+        Ok(())
+    }
+
+    fn add_file(
+        &mut self,
+        entry: &Entry,
+        name: &CStr,
+        size: u64,
+        content: &mut impl Read,
+    ) -> Result<(), UnpackError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = self.place(entry, name, "make the file", |dir, name| {
+            rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+        })?;
+        let mut file = File::from(fd);
+        let mut left = size;
+        while left > 0 {
+            let want = left.min(self.buffer.len() as u64) as usize;
+            let count = content
+                .read(&mut self.buffer[..want])
+                .map_err(|source| UnpackError::Read { what: display(&entry.path), source })?;
+            if count == 0 {
+                return Err(refused(&entry.path, "its content ends too early"));
+            }
+            file.write_all(&self.buffer[..count]).map_err(failed(&entry.path, "write the file"))?;
+            left -= count as u64;
+        }
+        let parent = self.parent(entry)?;
+        self.own(entry, &parent.fd, name)?;
+        self.set_xattrs(entry, &parent.fd, name)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
+            .map_err(|e| failed(&entry.path, "set its mode")(e.into()))?;
+        rustix::fs::futimens(&file, &times(entry.mtime))
+            .map_err(|e| failed(&entry.path, "set its time")(e.into()))
+    }
+
+    fn add_hardlink(
+        &mut self,
+        entry: &Entry,
+        name: &CStr,
+        target: &[u8],
+    ) -> Result<(), UnpackError> {
+        let absent = || {
+            refused(&entry.path, &format!("it links to {}, which is not there", display(target)))
+        };
+        let (dir, base) = split(target);
+        if base.is_empty() || *target == entry.path {
+            return Err(refused(&entry.path, "it is a link to itself or to the root"));
+        }
+        let base = c_name(&entry.path, base)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let path = Path::new(OsStr::from_bytes(dir));
+        let from = fs::open_in_root(self.root, path, flags, Mode::empty()).map_err(|error| {
+            match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::NOTDIR) => absent(),
+                _ => failed(&entry.path, "open its target's directory")(error),
+            }
+        })?;
+        let stat = match rustix::fs::statat(&from, &base, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Err(absent()),
+            Err(error) => return Err(failed(&entry.path, "find its target")(error.into())),
+        };
+        if FileType::from_raw_mode(stat.st_mode).is_dir() {
+            return Err(refused(&entry.path, "it is a hard link to a directory"));
+        }
+        // Owner, mode and time are the target's; an archive repeats them here.
+        self.place(entry, name, "make the hard link", |dir, name| {
+            rustix::fs::linkat(&from, &base, dir, name, AtFlags::empty())
+        })
+    }
+
+    fn add_node(
+        &mut self,
+        entry: &Entry,
+        name: &CStr,
+        kind: FileType,
+        (major, minor): (u32, u32),
+    ) -> Result<(), UnpackError> {
+        let device = rustix::fs::makedev(major, minor);
+        let mode = Mode::RUSR | Mode::WUSR;
+        let placed = self.place(entry, name, "make the node", |dir, name| {
+            match rustix::fs::mknodat(dir, name, kind, mode, device) {
+                // A user namespace cannot make devices; the layer's blob still has it.
+                Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
+                other => other.map(|()| true),
+            }
+        })?;
+        if !placed {
+            return Ok(());
+        }
+        self.finish_special(entry, name)
+    }
+
+    /// Owner, mode and time of what cannot be opened for writing.
+    fn finish_special(&self, entry: &Entry, name: &CStr) -> Result<(), UnpackError> {
+        let parent = &self.parent(entry)?.fd;
+        self.own(entry, parent, name)?;
+        if !matches!(entry.kind, Kind::Symlink { .. }) {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(parent, name, flags, Mode::empty())
+                .and_then(|node| {
+                    rustix::fs::chmod(fs::proc_path(&node), Mode::from_raw_mode(entry.mode))
+                })
+                .map_err(|e| failed(&entry.path, "set its mode")(e.into()))?;
+        }
+        rustix::fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| failed(&entry.path, "set its time")(e.into()))
+    }
+
+    fn own(&self, entry: &Entry, dir: &OwnedFd, name: &CStr) -> Result<(), UnpackError> {
+        owner::give(dir, name, entry.uid, entry.gid, self.owners).map_err(|error| {
+            if self.owners == Owners::Real && error.raw_os_error() == Some(libc::EINVAL) {
+                UnpackError::Owner { path: display(&entry.path), uid: entry.uid, gid: entry.gid }
+            } else {
+                failed(&entry.path, "set its owner")(error)
+            }
+        })
+    }
+
+    /// Sets the attributes that a layer may bring along.
+    fn set_xattrs(&self, entry: &Entry, dir: &OwnedFd, name: &CStr) -> Result<(), UnpackError> {
+        for (key, value) in &entry.xattrs {
+            let kind = match key.as_slice() {
+                CAPABILITY_XATTR => Xattr::Capability,
+                key if key.starts_with(b"user.overlay.") || key.starts_with(b"user.yado.") => {
+                    continue;
+                }
+                key if key.starts_with(b"trusted.overlay.") => continue,
+                key if key.starts_with(b"user.") => Xattr::User,
+                key if key.starts_with(b"trusted.") => Xattr::Trusted,
+                // Labels of this machine's policy (security.*), and ACLs with this machine's ids.
+                _ => continue,
+            };
+            let key = c_name(&entry.path, key)?;
+            let value = match kind {
+                Xattr::Capability => capability_v2(value),
+                _ => value.clone(),
+            };
+            let path = owner::path_of(dir, name);
+            match (rustix::fs::lsetxattr(&path, &key, &value, XattrFlags::empty()), kind) {
+                (Ok(()), _)
+                // Only the machine's root may set these.
+                | (Err(Errno::PERM | Errno::OPNOTSUPP), Xattr::Trusted) => {}
+                // With one id there is no one to be privileged against.
+                (Err(Errno::PERM), Xattr::Capability) if self.owners == Owners::Single => {}
+                (Err(error), _) => {
+                    let attempt = "set its extended attributes";
+                    return Err(failed(&entry.path, attempt)(error.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), UnpackError> {
+        for dir in std::mem::take(&mut self.opaque) {
+            self.enter(&dir, &dir)?;
+            if let Some(parent) = &self.parent {
+                set_opaque(&parent.fd).map_err(failed(&dir, "make the directory opaque"))?;
+            }
+        }
+        // The deepest first, so that a whiteout is never another's parent.
+        for path in std::mem::take(&mut self.whiteouts).iter().rev() {
+            self.make_whiteout(path)?;
+        }
+        // Here too: a directory's mode may close the way to those below it.
+        for (path, end) in self.dirs.iter().rev() {
+            let name = path.as_os_str().as_bytes();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            let dir = fs::open_in_root(self.root, path, flags, Mode::empty())
+                .map_err(failed(name, "open the directory"))?;
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(end.mode))
+                .map_err(|e| failed(name, "set its mode")(e.into()))?;
+            rustix::fs::futimens(&dir, &times(end.mtime))
+                .map_err(|e| failed(name, "set its time")(e.into()))?;
+        }
+        Ok(())
+    }
+
+    fn make_whiteout(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        let attempt = "make the whiteout";
+        let (dir, name) = split(path);
+        self.enter(path, dir)?;
+        let name = c_name(path, name)?;
+        let Some(parent) = &self.parent else { return Ok(()) };
+        match rustix::fs::statat(&parent.fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {
+                let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
+                rustix::fs::mknodat(&parent.fd, &name, kind, mode, 0)
+                    .map_err(|e| failed(path, attempt)(e.into()))
+            }
+            // The layer has a directory of that name itself: nothing of the one below shows.
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                fs::open_subdir(&parent.fd, &name)
+                    .and_then(set_opaque)
+                    .map_err(failed(path, attempt))
+            }
+            // Any other file hides the one below anyway.
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed(path, attempt)(error.into())),
+        }
+    }
+}
+
+/// The kinds of extended attributes that are taken from a layer.
+#[derive(Clone, Copy)]
+enum Xattr {
+    Capability,
+    User,
+    Trusted,
+}
+
+fn set_opaque(dir: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fsetxattr(dir, OPAQUE_XATTR, b"y", XattrFlags::empty())?)
+}
+
+fn times(mtime: i64) -> Timestamps {
+    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn c_name(path: &[u8], name: &[u8]) -> Result<CString, UnpackError> {
+    CString::new(name).map_err(|_| refused(path, "a name contains a NUL byte"))
+}
+
+fn refused(path: &[u8], reason: &str) -> UnpackError {
+    UnpackError::Refused { path: display(path), reason: reason.to_owned() }
+}
+
+fn failed(path: &[u8], attempt: &'static str) -> impl FnOnce(io::Error) -> UnpackError {
+    let path = display(path);
+    move |source| UnpackError::Io { path, attempt, source }
+}
+
+#[cfg(test)]
+#[path = "unpack_tests.rs"]
+mod tests;
