@@ -1,9 +1,9 @@
 //! What happens in the library, as events, and the ways to show it.
 //!
-//! The library reports through a [`Sink`]; it never prints. An [`Event`] is
+//! The library reports through a `Sink`; it never prints. An `Event` is
 //! also one line of `--progress=json`: field names and values are an interface.
-//! [`sink`] makes one of the four ways to show events, on a writer that the
-//! caller opens; what the environment says about it comes in [`Options`].
+//! `sink` makes one of the four ways to show events, on a writer that the
+//! caller opens; what the environment says about it comes in `Options`.
 
 mod event;
 mod json;

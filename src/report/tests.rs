@@ -357,6 +357,38 @@ fn a_terminal_that_is_dropped_leaves_nothing_moving() {
     assert_eq!(Shown::after(&out.text(), COLUMNS.into()), Vec::<String>::new());
 }
 
+/// Steps end while other threads draw: what stays is whole, whatever the order.
+#[test]
+fn a_terminal_is_drawn_by_many_threads() {
+    let out = Out::new(usize::MAX);
+    let options = Options {
+        clock: Clock::new(|| Duration::ZERO),
+        colour: false,
+        size: Box::new(|| Size { columns: COLUMNS, rows: 24 }),
+        refresh: Some(Duration::from_millis(1)),
+    };
+    let sink = sink(Mode::Terminal, Box::new(out.clone()), options);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let sink = &sink;
+            scope.spawn(move || {
+                for step in (0..20).map(|number| thread * 20 + number) {
+                    sink.event(started(step, "RUN make"));
+                    (0..5).for_each(|number| sink.event(output(step, &format!("line {number}"))));
+                    sink.event(finished(step, false));
+                }
+            });
+        }
+    });
+    sink.event(Event::Failed { message: String::new() });
+    let mut seen = Shown::after(&out.text(), COLUMNS.into());
+    let mut expected: Vec<String> =
+        (0..80).map(|step| format!("✓ [build {step}/5] RUN make  0.0s")).collect();
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected);
+}
+
 #[test]
 fn a_bar_needs_room() {
     let bench = Bench::with(Mode::Terminal, Out::new(usize::MAX), false, 80);

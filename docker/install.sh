@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what the tests and the demonstration use, from Debian's packages.
+# Does nothing when all of it is there.
+set -euo pipefail
+
+packages=(
+  docker-registry skopeo umoci buildah runc uidmap mmdebstrap
+  busybox-static jq curl ca-certificates
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "install: all packages are there"
+  exit 0
+fi
+
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || {
+    echo "install: missing ${missing[*]}; run this as root, there is no sudo" >&2
+    exit 1
+  }
+  root=(sudo)
+fi
+
+# The package of the registry starts it as a service on port 5000, where nobody asked for it. A
+# policy that forbids services (invoke-rc.d asks it) holds while packages are installed; one that
+# the machine has already is left alone, and the registry is then stopped afterwards.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${root[@]}" install -m 0755 /dev/stdin "$policy"
+fi
+
+echo "install: ${missing[*]}"
+"${root[@]}" apt-get update -qq
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -y -qq --no-install-recommends "${missing[@]}"
+
+case " ${missing[*]} " in
+*" docker-registry "*)
+  echo "install: the docker-registry service stays off"
+  if [ -d /run/systemd/system ]; then
+    "${root[@]}" systemctl disable --now docker-registry.service
+  else
+    "${root[@]}" service docker-registry stop >/dev/null 2>&1 || true
+    "${root[@]}" update-rc.d docker-registry disable
+  fi
+  ;;
+esac
