@@ -1,3 +1,11 @@
-//! The `yado` program: the sandbox's child when re-executed as such, else the command line.
+//! The `yado` program: the sandbox's child when it is re-executed as such, else the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else, since the child must have one thread only.
+    if std::env::args_os().next().is_some_and(|name| name == yado::sandbox::ARG0) {
+        yado::sandbox::child_main();
+    }
+    yado::cli::run()
+}

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 
 use super::{BuildError, Env};
-use crate::image::{Descriptor, DiffId, Document, ImageConfig, Index, Manifest, Platform, Reference, media_type};
+use crate::image::{
+    Descriptor, DiffId, Document, ImageConfig, Index, Manifest, Platform, Reference,
+};
 use crate::plan::ImageRequest;
 use crate::registry::RegistryError;
 
@@ -53,7 +55,7 @@ impl Image {
 
 /// The OCI name of a layer's media type; the bytes are the same.
 fn as_oci(media_type: &str) -> Result<&str, String> {
-    use media_type as types;
+    use crate::image::media_type as types;
     match media_type {
         types::DOCKER_LAYER_GZIP => Ok(types::OCI_LAYER_GZIP),
         types::DOCKER_LAYER => Ok(types::OCI_LAYER),
@@ -75,7 +77,7 @@ pub fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Image, Bu
             return Ok(image);
         }
     }
-    let fail = |source| BuildError::Pull { name: reference.to_string(), source };
+    let fail = |source| BuildError::Pull { name: reference.to_string(), source: Box::new(source) };
     let descriptor = env.runtime.block_on(fetch(reference, platform, env)).map_err(fail)??;
     let image = super::read_image(&env.store, &descriptor, platform)?;
     env.store.name(reference, &descriptor)?;
@@ -108,7 +110,10 @@ async fn fetch(
 
 /// The manifest of an index for a platform.
 pub(super) fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
-    index.manifests.iter().find(|manifest| manifest.platform.as_ref().is_some_and(|p| p.satisfies(platform)))
+    index
+        .manifests
+        .iter()
+        .find(|manifest| manifest.platform.as_ref().is_some_and(|p| p.satisfies(platform)))
 }
 
 /// Says which platforms there are instead.
@@ -124,7 +129,10 @@ pub(super) fn no_platform(index: &Index, platform: &Platform) -> String {
 }
 
 /// Downloads the layers of all base images that the store lacks, at once.
-pub(super) fn fetch_layers(bases: &BTreeMap<ImageRequest, Image>, env: &Env) -> Result<(), BuildError> {
+pub(super) fn fetch_layers(
+    bases: &BTreeMap<ImageRequest, Image>,
+    env: &Env,
+) -> Result<(), BuildError> {
     env.check_cancelled()?;
     let mut seen = BTreeSet::new();
     let mut wanted = Vec::new();
@@ -140,10 +148,9 @@ pub(super) fn fetch_layers(bases: &BTreeMap<ImageRequest, Image>, env: &Env) -> 
     }
     env.runtime.block_on(async {
         let pulls = wanted.iter().map(|(reference, blob)| async move {
-            env.client
-                .pull_blob(reference.repository(), blob, &env.store)
-                .await
-                .map_err(|source| BuildError::Pull { name: reference.to_string(), source })
+            env.client.pull_blob(reference.repository(), blob, &env.store).await.map_err(|source| {
+                BuildError::Pull { name: reference.to_string(), source: Box::new(source) }
+            })
         });
         tokio::select! {
             done = try_join_all(pulls) => done.map(|_| ()),

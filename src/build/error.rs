@@ -52,7 +52,7 @@ pub enum BuildError {
         name: String,
         /// Why not.
         #[source]
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// The image could not be pushed.
     #[error("push {name}")]
@@ -61,12 +61,12 @@ pub enum BuildError {
         name: String,
         /// Why not.
         #[source]
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// A base layer could not be unpacked.
     #[error("unpack layer {layer}")]
     Unpack {
-        /// The layer's diff_id.
+        /// The layer's `diff_id`.
         layer: String,
         /// Why not.
         #[source]
@@ -163,17 +163,26 @@ impl BuildError {
             Self::Exit(code) => ErrorKind::Step(*code),
             Self::Signal(signal) => ErrorKind::Step(128 + signal),
             Self::Sandbox(SandboxError::Program(_)) => ErrorKind::Step(127),
-            Self::Dockerfile(_) | Self::User(_) | Self::Chmod(_) | Self::Unsupported(_) => ErrorKind::Input,
-            Self::Context(ContextError::Missing(_) | ContextError::Open { .. }) => ErrorKind::Missing,
-            Self::Context(_) | Self::Image { .. } | Self::Unpack { .. } => ErrorKind::Input,
+            Self::Context(ContextError::Missing(_) | ContextError::Open { .. }) => {
+                ErrorKind::Missing
+            }
             Self::Pull { source, .. } | Self::Push { source, .. } => match source.kind() {
                 registry::Kind::Auth => ErrorKind::Auth,
                 registry::Kind::NotFound => ErrorKind::Missing,
                 registry::Kind::Store => ErrorKind::Storage,
                 _ => ErrorKind::Registry,
             },
-            Self::Copy(CopyError::Duplicate(error)) | Self::Duplicate(error) => duplicate_kind(error),
-            Self::Copy(_) => ErrorKind::Input,
+            Self::Copy(CopyError::Duplicate(error)) | Self::Duplicate(error) => {
+                duplicate_kind(error)
+            }
+            Self::Dockerfile(_)
+            | Self::User(_)
+            | Self::Chmod(_)
+            | Self::Unsupported(_)
+            | Self::Context(_)
+            | Self::Image { .. }
+            | Self::Unpack { .. }
+            | Self::Copy(_) => ErrorKind::Input,
             Self::Sandbox(_) => ErrorKind::Sandbox,
             Self::Io { .. } | Self::Snapshot(_) | Self::Store(_) => ErrorKind::Storage,
             Self::Export(_) => ErrorKind::Output,

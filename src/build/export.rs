@@ -101,7 +101,8 @@ pub fn export_image_dir(
     for (name, content) in files(result, names, format)? {
         env.check_cancelled()?;
         let path = dir.join(&name);
-        if matches!(&content, Content::Blob(_, size) if fs::metadata(&path).is_ok_and(|m| m.len() == *size)) {
+        if matches!(&content, Content::Blob(_, size) if fs::metadata(&path).is_ok_and(|m| m.len() == *size))
+        {
             continue;
         }
         // Under another name until it is whole.
@@ -147,7 +148,10 @@ fn files(
             let mut entry = result.manifest.clone();
             let annotate = &mut entry.annotations;
             annotate.insert("io.containerd.image.name".into(), name.to_string());
-            annotate.insert("org.opencontainers.image.ref.name".into(), name.tag().unwrap_or_default().into());
+            annotate.insert(
+                "org.opencontainers.image.ref.name".into(),
+                name.tag().unwrap_or_default().into(),
+            );
             entry
         })
         .collect();
@@ -167,10 +171,14 @@ fn files(
             "RepoTags": names.iter().map(|name| short_name(name)).collect::<Vec<_>>(),
             "Layers": result.image.layers.iter().map(|layer| path(&layer.blob.digest)).collect::<Vec<_>>(),
         }]);
-        files.push(("manifest.json".into(), Content::Bytes(serde_json::to_vec(&manifest).map_err(json)?)));
+        files.push((
+            "manifest.json".into(),
+            Content::Bytes(serde_json::to_vec(&manifest).map_err(json)?),
+        ));
     }
     files.push(("index.json".into(), Content::Bytes(serde_json::to_vec(&index).map_err(json)?)));
-    files.push(("oci-layout".into(), Content::Bytes(br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())));
+    files
+        .push(("oci-layout".into(), Content::Bytes(br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())));
     Ok(files)
 }
 
@@ -199,7 +207,11 @@ impl std::fmt::Debug for TreeOutput<'_> {
 }
 
 /// Writes the files of the image, all layers applied.
-pub fn export_tree(result: &BuildResult, output: TreeOutput<'_>, env: &Env) -> Result<(), BuildError> {
+pub fn export_tree(
+    result: &BuildResult,
+    output: TreeOutput<'_>,
+    env: &Env,
+) -> Result<(), BuildError> {
     let _transfer = transfer(&env.sink, TransferKind::Export, "files", None);
     Tree::default().read(&result.image.layers, env, |root| match output {
         TreeOutput::Tar(out) => {

@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::dockerfile::{self, Severity, Source};
 use crate::image::{Descriptor, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
-use crate::plan::{self, ImageRequest, Outcome, Plan, PlanOptions, StageId};
+use crate::plan::{self, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::sandbox::{Cancellation, Identity, Isolation, Network};
@@ -32,7 +32,7 @@ use crate::store::Store;
 
 pub use base::{Image, resolve};
 pub use error::{BuildError, ErrorKind};
-pub use export::{ExportError, Format, export_image, export_tree};
+pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
 pub use push::push;
 pub use run::{ExecRequest, exec};
 pub use tree::Overlays;
@@ -138,17 +138,16 @@ pub struct BuildResult {
 /// Builds an image into the store.
 pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildError> {
     let (parsed, mut diagnostics) = dockerfile::parse(&request.dockerfile);
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(rejected(request, diagnostics));
+    }
     let mut bases: BTreeMap<ImageRequest, Image> = BTreeMap::new();
     let plan = loop {
-        let configs = bases.iter().map(|(request, image)| (request.clone(), image.config.clone())).collect();
-        // What can be said of the plan is said together with what is wrong with the text.
+        let configs =
+            bases.iter().map(|(request, image)| (request.clone(), image.config.clone())).collect();
         match plan::plan(&parsed, &request.options, &configs) {
             Err(more) => {
                 diagnostics.extend(more);
-                return Err(rejected(request, diagnostics));
-            }
-            Ok((_, warnings)) if diagnostics.iter().any(|d| d.severity == Severity::Error) => {
-                diagnostics.extend(warnings);
                 return Err(rejected(request, diagnostics));
             }
             Ok((Outcome::Ready(plan), warnings)) => {
@@ -164,13 +163,28 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
         }
     };
     for diagnostic in &diagnostics {
-        let (line, _) = request.dockerfile.position(diagnostic.span.start);
-        env.sink.event(Event::Warning {
-            message: format!("{}:{line}: {}", request.dockerfile.name, diagnostic.message),
+        let place = diagnostic.span.map_or_else(String::new, |span| {
+            let (line, _) = request.dockerfile.position(span.start);
+            format!("{}:{line}: ", request.dockerfile.name)
         });
+        env.sink.event(Event::Warning { message: format!("{place}{}", diagnostic.message) });
+    }
+    for wanted in plan.stages.iter().flat_map(copied_images) {
+        if !bases.contains_key(wanted) {
+            let image = base::resolve(wanted, request.pull, env)?;
+            bases.insert(wanted.clone(), image);
+        }
     }
     base::fetch_layers(&bases, env)?;
     run_plan(request, env, &plan, &bases)
+}
+
+/// The images that COPY takes files from.
+fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = &ImageRequest> {
+    stage.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Copy(plan::Copy { from: CopyFrom::Image(request), .. }) => Some(request),
+        _ => None,
+    })
 }
 
 fn rejected(request: &BuildRequest, mut diagnostics: Vec<dockerfile::Diagnostic>) -> BuildError {
@@ -251,23 +265,33 @@ fn default_env(runtime: &RuntimeConfig) -> Vec<(String, String)> {
 /// Files that every step sees, made once per process in the work directory.
 fn work_file(env: &Env, label: &str, content: &[u8]) -> Result<PathBuf, BuildError> {
     let path = env.store.work().fresh(label);
-    fs::write(&path, content).map_err(|source| BuildError::Io { action: "write", path: path.clone(), source })?;
+    fs::write(&path, content).map_err(|source| BuildError::Io {
+        action: "write",
+        path: path.clone(),
+        source,
+    })?;
     Ok(path)
 }
 
 /// The manifest and configuration that `descriptor` leads to for `platform`.
-fn read_image(store: &Store, descriptor: &Descriptor, platform: &Platform) -> Result<Image, BuildError> {
+fn read_image(
+    store: &Store,
+    descriptor: &Descriptor,
+    platform: &Platform,
+) -> Result<Image, BuildError> {
     let bytes = store.read_document(&descriptor.digest)?;
-    let parse = |e: crate::image::DocumentError| {
-        BuildError::Image { name: descriptor.digest.to_string(), problem: e.to_string() }
+    let parse = |e: crate::image::DocumentError| BuildError::Image {
+        name: descriptor.digest.to_string(),
+        problem: e.to_string(),
     };
     match Document::parse(&bytes, &descriptor.media_type).map_err(parse)? {
         Document::Manifest(manifest) => {
             let bytes = store.read_document(&manifest.config.digest)?;
-            let config: ImageConfig = serde_json::from_slice(&bytes).map_err(|e| BuildError::Image {
-                name: manifest.config.digest.to_string(),
-                problem: format!("malformed configuration: {e}"),
-            })?;
+            let config: ImageConfig =
+                serde_json::from_slice(&bytes).map_err(|e| BuildError::Image {
+                    name: manifest.config.digest.to_string(),
+                    problem: format!("malformed configuration: {e}"),
+                })?;
             Image::new(&manifest, config).map_err(|problem| BuildError::Image {
                 name: descriptor.digest.to_string(),
                 problem,

@@ -32,7 +32,7 @@ async fn push_to(
     env: &Env,
 ) -> Result<(), BuildError> {
     let shown = names.first().map_or_else(|| repository.to_string(), ToString::to_string);
-    let fail = |source| BuildError::Push { name: shown.clone(), source };
+    let fail = |source| BuildError::Push { name: shown.clone(), source: Box::new(source) };
     // A base on the same registry has its layers there already.
     let base = result
         .bases

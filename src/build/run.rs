@@ -41,8 +41,9 @@ pub(super) fn run_step(
     for (name, text) in &run.scripts {
         use std::os::unix::fs::PermissionsExt;
         let source = work_file(env, "script", text.as_bytes())?;
-        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755))
-            .map_err(|e| BuildError::Io { action: "set the mode of", path: source.clone(), source: e })?;
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755)).map_err(|e| {
+            BuildError::Io { action: "set the mode of", path: source.clone(), source: e }
+        })?;
         binds.push(Bind { source, target: format!("/dev/pipes/{name}"), read_only: true });
     }
     let process = Process {
@@ -115,7 +116,8 @@ pub fn exec(image: &Image, request: &ExecRequest, env: &Env) -> Result<Exit, Bui
         binds,
     };
     let mut tree = Tree::default();
-    let (exit, _) = tree.change(&image.layers, true, env, |root| start(process, root, Io::Inherit, env))?;
+    let (exit, _) =
+        tree.change(&image.layers, true, env, |root| start(process, root, Io::Inherit, env))?;
     Ok(exit)
 }
 
@@ -130,8 +132,7 @@ struct Process<'a> {
 }
 
 fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exit, BuildError> {
-    let fail =
-        |action| move |source| BuildError::Io { action, path: path.to_owned(), source };
+    let fail = |action| move |source| BuildError::Io { action, path: path.to_owned(), source };
     let root = crate::fs::open_dir(path).map_err(fail("open"))?;
     let user = Users::read(&root).map_err(passwd_error)?.user(process.user)?;
     if !env.isolation.ids.holds(user.uid, user.gid) {

@@ -35,7 +35,8 @@ impl StageResult {
             self.config.author = Some(author.to_owned());
         }
         self.config.created = Some(rfc3339(self.epoch));
-        self.config.rootfs.diff_ids = self.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        self.config.rootfs.diff_ids =
+            self.layers.iter().map(|layer| layer.diff_id.clone()).collect();
         Image { config: self.config, layers: self.layers }
     }
 
@@ -69,14 +70,14 @@ pub(super) fn run(
     counter: &mut Counter,
 ) -> Result<StageResult, BuildError> {
     let context = Context { request, env, bases, stages };
-    let mut state = begin(stage, &context)?;
+    let mut result = begin(stage, &context)?;
     let mut tree = Tree::default();
     let total = stage.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32;
     let mut number = 0;
     for step in &stage.steps {
         env.check_cancelled()?;
         if step.kind == StepKind::Config {
-            state.push(step, None);
+            result.push(step, None);
             continue;
         }
         number += 1;
@@ -89,7 +90,7 @@ pub(super) fn run(
             total,
             instruction: step.text.clone(),
         });
-        let done = run_step(step, id, &mut state, &mut tree, &context);
+        let done = run_step(step, id, &mut result, &mut tree, &context);
         let cached = done.map_err(|source| {
             if matches!(source, BuildError::Interrupted) {
                 return source;
@@ -106,7 +107,7 @@ pub(super) fn run(
         counter.cached += u32::from(cached);
         env.sink.event(Event::StepFinished { step: id, cached });
     }
-    Ok(state)
+    Ok(result)
 }
 
 /// What a stage begins with.
@@ -172,7 +173,8 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
     let offset = match rest.as_bytes() {
         b"Z" | b"z" => 0,
         [sign @ (b'+' | b'-'), ..] if rest.len() == 6 => {
-            let (hours, minutes) = (rest[1..3].parse::<i64>().ok()?, rest[4..6].parse::<i64>().ok()?);
+            let (hours, minutes) =
+                (rest[1..3].parse::<i64>().ok()?, rest[4..6].parse::<i64>().ok()?);
             (hours * 3600 + minutes * 60) * if *sign == b'-' { -1 } else { 1 }
         }
         _ => return None,
@@ -186,7 +188,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;

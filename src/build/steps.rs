@@ -12,13 +12,18 @@ use crate::context::{ContextError, content_digest, select};
 use crate::dockerfile::Ignore;
 use crate::image::Digest;
 use crate::plan::{Copy, CopyFrom, Step, StepKind};
+use crate::report::Event;
 use crate::rootfs::{Chmod, CopyRequest, Include, Source, Users};
 
 /// Files that each step gets from yado, and that never reach a layer.
 pub(super) const STEP_FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
 
 /// The key of a step: all that decides what it makes.
-pub(super) fn key(step: &Step, state: &StageResult, context: &Context<'_>) -> Result<Digest, BuildError> {
+pub(super) fn key(
+    step: &Step,
+    state: &StageResult,
+    context: &Context<'_>,
+) -> Result<Digest, BuildError> {
     let request = context.request;
     let mut key = Key::new(state.layers.iter().map(|layer| &layer.diff_id));
     key.field("platform", &request.options.platform.to_string())
@@ -27,7 +32,8 @@ pub(super) fn key(step: &Step, state: &StageResult, context: &Context<'_>) -> Re
         .field("user", &step.user);
     match &step.kind {
         StepKind::Run(run) => {
-            let env: Vec<String> = step.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let env: Vec<String> =
+                step.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
             key.list("run", run.args.iter().map(String::as_str))
                 .list("scripts", run.scripts.iter().flat_map(|(name, text)| [name.as_str(), text]))
                 .list("env", env.iter().map(String::as_str))
@@ -41,7 +47,10 @@ pub(super) fn key(step: &Step, state: &StageResult, context: &Context<'_>) -> Re
                 .field("chown", copy.chown.as_deref().unwrap_or_default())
                 .field("chmod", copy.chmod.as_deref().unwrap_or_default())
                 .list("exclude", copy.exclude.iter().map(String::as_str))
-                .list("inline", copy.inline.iter().flat_map(|file| [file.name.as_str(), &file.content]));
+                .list(
+                    "inline",
+                    copy.inline.iter().flat_map(|file| [file.name.as_str(), &file.content]),
+                );
             match &copy.from {
                 CopyFrom::Context => {
                     let files = Selection::of_context(copy, context)?;
@@ -52,7 +61,10 @@ pub(super) fn key(step: &Step, state: &StageResult, context: &Context<'_>) -> Re
                 // Equal layers hold equal files: nothing need be unpacked to know it.
                 CopyFrom::Stage(_) | CopyFrom::Image(_) => {
                     key.list("sources", copy.sources.iter().map(|source| source.value.as_str()));
-                    key.list("from", source_layers(&copy.from, context)?.iter().map(|l| l.diff_id.0.as_str()));
+                    key.list(
+                        "from",
+                        source_layers(&copy.from, context)?.iter().map(|l| l.diff_id.0.as_str()),
+                    );
                 }
             }
         }
@@ -73,16 +85,6 @@ pub(super) fn run(
     context: &Context<'_>,
 ) -> Result<Option<Layer>, BuildError> {
     let env = context.env;
-    let with_root = |action: &dyn Fn(&OwnedFd) -> Result<(), BuildError>| {
-        move |path: &Path| -> Result<(), BuildError> {
-            let root = crate::fs::open_dir(path).map_err(|source| BuildError::Io {
-                action: "open",
-                path: path.to_owned(),
-                source,
-            })?;
-            action(&root)
-        }
-    };
     let ((), changed) = match &step.kind {
         StepKind::Run(run) => tree.change(&state.layers, true, env, |root| {
             run::run_step(step, run, id, state.epoch, root, context)
@@ -90,34 +92,26 @@ pub(super) fn run(
         StepKind::Copy(copy) => match &copy.from {
             CopyFrom::Context => {
                 let files = Selection::of_context(copy, context)?;
-                tree.change(
-                    &state.layers,
-                    false,
-                    env,
-                    with_root(&|root| apply(root, copy, &files, state, context)),
-                )?
+                tree.change(&state.layers, false, env, |path| {
+                    apply(path, copy, &files, state, context)
+                })?
             }
             from => {
                 let layers = source_layers(from, context)?;
                 Tree::default().read(layers, env, |source| {
                     let files = Selection::of_tree(copy, source)?;
-                    tree.change(
-                        &state.layers,
-                        false,
-                        env,
-                        with_root(&|root| apply(root, copy, &files, state, context)),
-                    )
+                    tree.change(&state.layers, false, env, |path| {
+                        apply(path, copy, &files, state, context)
+                    })
                 })?
             }
         },
-        StepKind::Workdir { path } => {
-            let make = |root: &OwnedFd| {
-                let user = Users::read(root).map_err(passwd_error)?.user(&step.user)?;
-                crate::rootfs::make_dirs(root, Path::new(path), (user.uid, user.gid), env.owners())?;
-                Ok(())
-            };
-            tree.change(&state.layers, false, env, with_root(&make))?
-        }
+        StepKind::Workdir { path } => tree.change(&state.layers, false, env, |root| {
+            let root = open(root)?;
+            let user = Users::read(&root).map_err(passwd_error)?.user(&step.user)?;
+            crate::rootfs::make_dirs(&root, Path::new(path), (user.uid, user.gid), env.owners())?;
+            Ok(())
+        })?,
         StepKind::Config => return Ok(None),
     };
     let times = context.request.timestamps.times(state.epoch);
@@ -133,7 +127,9 @@ fn source_layers<'a>(from: &CopyFrom, context: &'a Context<'_>) -> Result<&'a [L
     let layers = match from {
         CopyFrom::Context => None,
         CopyFrom::Stage(id) => context.stages.get(id).map(|stage| stage.layers.as_slice()),
-        CopyFrom::Image(request) => context.bases.get(request).map(|image: &Image| image.layers.as_slice()),
+        CopyFrom::Image(request) => {
+            context.bases.get(request).map(|image: &Image| image.layers.as_slice())
+        }
     };
     layers.ok_or_else(|| BuildError::Internal("a COPY's source is missing".to_owned()))
 }
@@ -162,23 +158,14 @@ impl<'a> Selection<'a> {
                 ))
                 .into());
             }
-            let path = context.env.store.work().path();
-            let root = crate::fs::open_dir(path).map_err(|source| BuildError::Io {
-                action: "open",
-                path: path.to_owned(),
-                source,
-            })?;
+            let root = open(context.env.store.work().path())?;
             return Ok(Self { root: Root::Nothing(root), paths: Vec::new(), exclude: None });
         };
         Self::new(Root::Context(from), copy, "the build context")
     }
 
     fn of_tree(copy: &Copy, path: &Path) -> Result<Self, BuildError> {
-        let root = crate::fs::open_dir(path).map_err(|source| BuildError::Io {
-            action: "open",
-            path: path.to_owned(),
-            source,
-        })?;
+        let root = open(path)?;
         Self::new(Root::Tree(root), copy, "the stage or image that --from names")
     }
 
@@ -187,7 +174,10 @@ impl<'a> Selection<'a> {
             None
         } else {
             let patterns = copy.exclude.iter().map(String::as_str);
-            Some(Ignore::from_patterns(patterns).map_err(|e| ContextError::Pattern(e.to_string()))?)
+            Some(
+                Ignore::from_patterns(patterns)
+                    .map_err(|e| ContextError::Pattern(e.to_string()))?,
+            )
         };
         let mut selection = Self { root, paths: Vec::new(), exclude };
         for source in &copy.sources {
@@ -234,15 +224,24 @@ impl<'a> Selection<'a> {
     }
 }
 
+fn open(path: &Path) -> Result<OwnedFd, BuildError> {
+    crate::fs::open_dir(path).map_err(|source| BuildError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn apply(
-    root: &OwnedFd,
+    path: &Path,
     copy: &Copy,
     files: &Selection<'_>,
     state: &StageResult,
     context: &Context<'_>,
 ) -> Result<(), BuildError> {
+    let root = open(path)?;
     let owner = match &copy.chown {
-        Some(text) => Users::read(root).map_err(passwd_error)?.owner(text)?,
+        Some(text) => Users::read(&root).map_err(passwd_error)?.owner(text)?,
         None => (0, 0),
     };
     let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
@@ -275,5 +274,13 @@ fn apply(
         xattrs: !local,
         owners: context.env.owners(),
     };
-    Ok(crate::rootfs::copy(root, &request)?)
+    let devices = crate::rootfs::copy(&root, &request)?;
+    if devices > 0 {
+        context.env.sink.event(Event::Note {
+            message: format!(
+                "{devices} device nodes of the archive are left out; a container gets its /dev when it is run"
+            ),
+        });
+    }
+    Ok(())
 }

@@ -79,13 +79,14 @@ impl Tree {
             return Ok((action(&path)?, Changed::Indexed(index)));
         }
         let mut lowers = vec![bottom(stubs, env)?];
-        lowers.extend(unpacked(layers, env)?);
+        lowers.extend(stack(layers, env)?);
         let dir = env.store.work().fresh("step");
         let (upper, work, merged) = (dir.join("upper"), dir.join("work"), dir.join("merged"));
         for path in [&dir, &upper, &work, &merged] {
             fs::create_dir(path).map_err(io_error("create", path))?;
         }
-        copy_root_attributes(layers, lowers.last(), &upper, env).map_err(io_error("prepare", &upper))?;
+        copy_root_attributes(layers, lowers.last(), &upper, env)
+            .map_err(io_error("prepare", &upper))?;
         let overlay = Overlay::mount(&lowers, Some(Upper { upper: &upper, work: &work }), &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
         let result = action(overlay.path());
@@ -106,14 +107,14 @@ impl Tree {
         }
         // Without an upper directory the kernel wants two lower ones.
         let mut lowers = vec![bottom(false, env)?];
-        lowers.extend(unpacked(layers, env)?);
+        lowers.extend(stack(layers, env)?);
         if let [only] = lowers.as_slice() {
             return action(only);
         }
         let merged = env.store.work().fresh("read");
         fs::create_dir(&merged).map_err(io_error("create", &merged))?;
-        let overlay =
-            Overlay::mount(&lowers, None, &merged).map_err(io_error("mount an overlay at", &merged))?;
+        let overlay = Overlay::mount(&lowers, None, &merged)
+            .map_err(io_error("mount an overlay at", &merged))?;
         action(overlay.path())
     }
 
@@ -138,13 +139,14 @@ impl Tree {
         let mut tar = TarWriter::new(out);
         let counts = match changed {
             Changed::Upper(upper) => {
-                let below = unpacked(layers, env)?;
+                let below = stack(layers, env)?;
                 crate::snapshot::write_upper(upper, &below, times, env.owners(), &mut tar)?
             }
             Changed::Indexed(index) => {
-                let (tree, _) = self.copied.as_ref().ok_or_else(|| {
-                    BuildError::Internal("a copied tree is missing".to_owned())
-                })?;
+                let (tree, _) = self
+                    .copied
+                    .as_ref()
+                    .ok_or_else(|| BuildError::Internal("a copied tree is missing".to_owned()))?;
                 crate::snapshot::write_changes(tree, index, times, env.owners(), &mut tar)?
             }
         };
@@ -215,13 +217,28 @@ fn unpacked(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
     Ok(layers.iter().map(|layer| env.store.tree_path(&layer.diff_id)).collect())
 }
 
+/// The trees to stack: from the topmost one whose root hides all below it.
+fn stack(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
+    let mut trees = unpacked(layers, env)?;
+    for at in (1..trees.len()).rev() {
+        let root = crate::fs::open_dir(&trees[at]).map_err(io_error("open", &trees[at]))?;
+        // The kernel does not look at the mark on a layer's root itself.
+        if crate::rootfs::is_opaque(&root).map_err(io_error("read", &trees[at]))? {
+            trees.drain(..at);
+            break;
+        }
+    }
+    Ok(trees)
+}
+
 fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     let fail = |source| BuildError::Unpack { layer: layer.diff_id.0.short().to_owned(), source };
     let file = env.store.open_blob(&layer.blob.digest)?;
     let name = layer.blob.digest.short();
     let transfer = transfer(&env.sink, TransferKind::Unpack, name, Some(layer.blob.size));
     let counted = CountingReader { inner: BufReader::with_capacity(128 * 1024, file), transfer };
-    let (_, archive) = crate::layer::open(counted).map_err(|e| fail(e.into()))?;
+    let (_, archive) = crate::layer::open(counted)
+        .map_err(io_error("read", &env.store.blob_path(&layer.blob.digest)))?;
     let dir = env.store.work().fresh("layer");
     fs::create_dir(&dir).map_err(io_error("create", &dir))?;
     let target = crate::fs::open_dir(&dir).map_err(io_error("open", &dir))?;
@@ -272,7 +289,7 @@ fn copy_root_attributes(
         let top = crate::fs::open_dir(top)?;
         let stat = rustix::fs::fstat(&top)?;
         mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-        let owner = crate::rootfs::recorded_owner(&top).unwrap_or((stat.st_uid, stat.st_gid));
+        let owner = crate::rootfs::recorded_of(&top).unwrap_or((stat.st_uid, stat.st_gid));
         crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners())?;
     }
     Ok(rustix::fs::fchmod(&upper, mode)?)

@@ -79,8 +79,8 @@ pub fn look_up(store: &Store, key: &Digest) -> Option<Record> {
 
 /// Remembers what the step `key` made.
 pub fn remember(store: &Store, key: &Digest, record: &Record) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(record)
-        .map_err(|e| StoreError::io("write", store.root())(e.into()))?;
+    let bytes =
+        serde_json::to_vec(record).map_err(|e| StoreError::io("write", store.root())(e.into()))?;
     store.put_step(key, &bytes)
 }
 
@@ -97,11 +97,21 @@ mod tests {
         };
         let keys = [
             key(&|_| ()),
-            key(&|k| { k.field("a", "bc").field("d", ""); }),
-            key(&|k| { k.field("ab", "c").field("d", ""); }),
-            key(&|k| { k.list("a", ["b", "c"]); }),
-            key(&|k| { k.list("a", ["b"]).field("a", "c"); }),
-            key(&|k| { k.list("a", ["bc"]); }),
+            key(&|k| {
+                k.field("a", "bc").field("d", "");
+            }),
+            key(&|k| {
+                k.field("ab", "c").field("d", "");
+            }),
+            key(&|k| {
+                k.list("a", ["b", "c"]);
+            }),
+            key(&|k| {
+                k.list("a", ["b"]).field("a", "c");
+            }),
+            key(&|k| {
+                k.list("a", ["bc"]);
+            }),
         ];
         for (at, one) in keys.iter().enumerate() {
             assert!(keys[at + 1..].iter().all(|other| other != one), "{at}");

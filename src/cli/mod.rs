@@ -1,1 +1,96 @@
-//! (being written)
+//! The command line: flags and environment in, one library call, report out.
+//!
+//! The only place that prints, exits or reads the environment. Names and habits
+//! are those of `docker buildx build` wherever it has a counterpart.
+
+mod build;
+mod environment;
+mod exec;
+mod exit;
+mod info;
+mod output;
+mod session;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::sandbox::IsolationChoice;
+
+/// Builds container images from Dockerfiles, without a daemon and without root.
+#[derive(Debug, Parser)]
+#[command(name = "yado", version, max_term_width = 100, propagate_version = true, after_help = exit::HELP)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Where images, layers and the build cache are kept [default: ~/.local/share/yado]
+    #[arg(long, global = true, env = "YADO_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// How steps are isolated
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "KIND")]
+    isolation: Isolation,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Isolation {
+    /// The best that this machine or pod allows
+    #[default]
+    Auto,
+    /// Namespaces and `pivot_root`, or fail
+    Namespaces,
+    /// A plain chroot (as root only), or fail
+    Chroot,
+}
+
+impl From<Isolation> for IsolationChoice {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Auto => Self::Auto,
+            Isolation::Namespaces => Self::Namespaces,
+            Isolation::Chroot => Self::Chroot,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build an image from a Dockerfile
+    Build(Box<build::Flags>),
+    /// Run a command in an image, with the sandbox of a RUN step
+    Exec(exec::Flags),
+    /// Look at the store, or empty it
+    Store(store::Flags),
+    /// Show what this machine or pod allows, and which isolation follows
+    Info,
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let Arguments { global, command } = arguments;
+    let done = match command {
+        Command::Build(flags) => build::run(&global, *flags),
+        Command::Exec(flags) => exec::run(&global, flags),
+        Command::Store(flags) => store::run(&global, &flags),
+        Command::Info => info::run(&global),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}

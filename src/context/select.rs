@@ -43,7 +43,8 @@ pub fn select(
     let mut found = vec![PathBuf::new()];
     for component in path.components() {
         let component = component.as_os_str().to_string_lossy();
-        let pattern = Pattern::parse(&component).map_err(|e| ContextError::Pattern(e.to_string()))?;
+        let pattern =
+            Pattern::parse(&component).map_err(|e| ContextError::Pattern(e.to_string()))?;
         let mut next = Vec::new();
         for dir in found {
             let fail = |source: io::Error| ContextError::Read { path: dir.clone(), source };
@@ -63,7 +64,8 @@ pub fn select(
         found = next;
     }
     found.retain(|path| {
-        let is_dir = open_in_root(root, path, OFlags::PATH, Mode::empty()).is_ok_and(|fd| is_dir(&fd));
+        let is_dir =
+            open_in_root(root, path, OFlags::PATH, Mode::empty()).is_ok_and(|fd| is_dir(&fd));
         include(path, is_dir) != Include::No
     });
     Ok(found)
@@ -109,7 +111,9 @@ fn missing(root: &OwnedFd, text: &str, path: &Path, place: &str) -> String {
         .collect();
     let wrong = name.to_string_lossy();
     match nearest(&wrong, names.iter().map(String::as_str)) {
-        Some(near) => format!("{text} is not in {place}; did you mean {}?", parent.join(near).display()),
+        Some(near) => {
+            format!("{text} is not in {place}; did you mean {}?", parent.join(near).display())
+        }
         None => format!("{text} is not in {place}"),
     }
 }
@@ -127,7 +131,13 @@ pub fn content_digest(
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let fd = open_in_root(root, source, flags, Mode::empty()).map_err(fail)?;
         // The name of the source decides where it lands; the path to it does not.
-        hash_opened(&mut hasher, &fd, source, source.file_name().unwrap_or_default().as_bytes(), include)?;
+        hash_opened(
+            &mut hasher,
+            &fd,
+            source,
+            source.file_name().unwrap_or_default().as_bytes(),
+            include,
+        )?;
     }
     Ok(hasher.finish())
 }
@@ -163,7 +173,8 @@ fn hash_opened(
                         field(hasher, target.to_bytes());
                     }
                     FileType::RegularFile | FileType::Directory => {
-                        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                        let flags =
+                            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                         let below = rustix::fs::openat(fd, &entry.name, flags, Mode::empty())
                             .map_err(|e| fail(e.into()))?;
                         hash_opened(hasher, &below, &path, name.as_bytes(), include)?;

@@ -22,7 +22,9 @@ pub struct Clause {
 
 /// A text that is not a mode.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("invalid --chmod {0:?}, expected an octal mode up to 7777 or a symbolic one such as u=rwX,go=rX")]
+#[error(
+    "invalid --chmod {0:?}, expected an octal mode up to 7777 or a symbolic one such as u=rwX,go=rX"
+)]
 pub struct ChmodError(String);
 
 impl FromStr for Chmod {
@@ -38,13 +40,15 @@ impl FromStr for Chmod {
         for part in text.split(',') {
             let at = part.find(['+', '-', '=']).ok_or_else(fail)?;
             let who = part[..at].bytes().try_fold(0, |who, b| {
-                Some(who | match b {
-                    b'u' => 0o700,
-                    b'g' => 0o070,
-                    b'o' => 0o007,
-                    b'a' => 0o777,
-                    _ => return None,
-                })
+                Some(
+                    who | match b {
+                        b'u' => 0o700,
+                        b'g' => 0o070,
+                        b'o' => 0o007,
+                        b'a' => 0o777,
+                        _ => return None,
+                    },
+                )
             });
             let who = match who.ok_or_else(fail)? {
                 0 => 0o777,
@@ -70,7 +74,9 @@ impl Chmod {
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         match self {
             Self::Octal(bits) => *bits,
-            Self::Symbolic(clauses) => clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_dir)),
+            Self::Symbolic(clauses) => {
+                clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_dir))
+            }
         }
     }
 }
@@ -126,7 +132,11 @@ mod tests {
             ("u=rw", 0o4755, false, 0o655),
             ("u+x-w", 0o600, false, 0o500),
         ] {
-            assert_eq!(text.parse::<Chmod>().map(|c| c.apply(mode, is_dir)), Ok(expected), "{text}");
+            assert_eq!(
+                text.parse::<Chmod>().map(|c| c.apply(mode, is_dir)),
+                Ok(expected),
+                "{text}"
+            );
         }
         for bad in ["", "8", "77777", "u", "rwx", "z+x", "u+q", "u=rw,"] {
             assert!(bad.parse::<Chmod>().is_err(), "{bad}");

@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ pub enum Source {
         /// The content.
         content: Vec<u8>,
     },
-    /// A local archive, to be unpacked into the destination (ADD).
+    /// A path below the source root; if it is an archive it is unpacked into the destination (ADD).
     Archive(PathBuf),
 }
 
@@ -99,17 +100,19 @@ pub enum CopyError {
     },
 }
 
-/// Copies the sources into the tree at `root`.
-pub fn copy(root: &OwnedFd, request: &CopyRequest<'_>) -> Result<(), CopyError> {
-    request.sources.iter().try_for_each(|source| copy_one(root, request, source))
+/// Copies the sources into the tree at `root`; gives the number of device nodes
+/// of archives that were left out.
+pub fn copy(root: &OwnedFd, request: &CopyRequest<'_>) -> Result<u64, CopyError> {
+    request.sources.iter().map(|source| copy_one(root, request, source)).sum()
 }
 
-fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Result<(), CopyError> {
+fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Result<u64, CopyError> {
     let path = match source {
         Source::Inline { name, content } => {
             return with_target(root, request, name, |duplicator, parent, name, at| {
                 inline(duplicator, parent, name, content, at)
-            });
+            })
+            .map(|()| 0);
         }
         Source::Path(path) | Source::Archive(path) => path,
     };
@@ -122,22 +125,47 @@ fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Resul
         (FileType::Directory, _) => {
             let target = destination_dir(root, request, request.destination)?;
             let mut duplicator = duplicator(request, &target);
-            Ok(duplicator.contents(&opened, path, &target, Path::new(""))?)
-        }
-        (FileType::RegularFile, Source::Archive(_)) => {
-            let target = destination_dir(root, request, request.destination)?;
-            super::unpack::extract(std::fs::File::from(opened), &target, request.owners)
-                .map_err(|source| CopyError::Archive { path: path.clone(), source })
+            duplicator.contents(&opened, path, &target, Path::new(""))?;
+            Ok(0)
         }
         (FileType::RegularFile, _) => {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if let Source::Archive(_) = source
+                && let Some(archive) = archive(&opened).map_err(fail)?
+            {
+                let target = destination_dir(root, request, request.destination)?;
+                return super::extract(archive, &target, request.owners)
+                    .map_err(|source| CopyError::Archive { path: path.clone(), source });
+            }
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             with_target(root, request, &name, |duplicator, parent, name, at| {
                 duplicator.make_room(parent, name, at)?;
                 duplicator.file(opened, &stat, parent, name, at)
-            })
+            })?;
+            Ok(0)
         }
-        (kind, _) => Err(CopyError::Kind { path: path.clone(), kind: super::duplicate::describe(kind) }),
+        (kind, _) => {
+            Err(CopyError::Kind { path: path.clone(), kind: super::duplicate::describe(kind) })
+        }
     }
+}
+
+/// The content of a tar archive, compressed or not; `None` for any other file.
+fn archive(file: &OwnedFd) -> io::Result<Option<impl Read + use<>>> {
+    let mut head = Vec::new();
+    let reader = File::from(file.try_clone()?);
+    let Ok((_, content)) = crate::layer::open(reader) else { return Ok(None) };
+    let mut content = content;
+    // What looks compressed and is not ends in an error here: a file like any other.
+    let read = content.by_ref().take(512).read_to_end(&mut head);
+    if read.is_ok() && crate::layer::is_header(&head) {
+        return Ok(Some(io::Cursor::new(head).chain(content)));
+    }
+    drop(content);
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
+    Ok(None)
 }
 
 /// Finds out under which name in which directory a file lands, and copies it there.
@@ -145,7 +173,12 @@ fn with_target(
     root: &OwnedFd,
     request: &CopyRequest<'_>,
     name: &str,
-    action: impl FnOnce(&mut Duplicator<'_>, &OwnedFd, &std::ffi::CStr, &Path) -> Result<(), DuplicateError>,
+    action: impl FnOnce(
+        &mut Duplicator<'_>,
+        &OwnedFd,
+        &std::ffi::CStr,
+        &Path,
+    ) -> Result<(), DuplicateError>,
 ) -> Result<(), CopyError> {
     let destination = request.destination;
     let into_directory = request.destination_is_directory || is_dir(root, destination);
@@ -200,15 +233,20 @@ fn inline(
 }
 
 /// Opens the directory `path` of the tree, making it, for the request's owner, if it is missing.
-fn destination_dir(root: &OwnedFd, request: &CopyRequest<'_>, path: &Path) -> Result<OwnedFd, CopyError> {
-    let created = make_dirs(root, path, request.owner, request.owners).map_err(|error| match error {
-        DuplicateError::Io { source, .. }
-            if source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) =>
-        {
-            CopyError::Destination { destination: path.to_owned() }
-        }
-        other => other.into(),
-    })?;
+fn destination_dir(
+    root: &OwnedFd,
+    request: &CopyRequest<'_>,
+    path: &Path,
+) -> Result<OwnedFd, CopyError> {
+    let created =
+        make_dirs(root, path, request.owner, request.owners).map_err(|error| match error {
+            DuplicateError::Io { source, .. }
+                if source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) =>
+            {
+                CopyError::Destination { destination: path.to_owned() }
+            }
+            other => other.into(),
+        })?;
     Ok(created)
 }
 
@@ -219,15 +257,16 @@ pub fn make_dirs(
     owner: (u32, u32),
     owners: Owners,
 ) -> Result<OwnedFd, DuplicateError> {
-    let mode = Mode::from_raw_mode(0o755);
-    let made = crate::fs::create_dir_all_in_root(root, path, mode)
+    let bits = Mode::from_raw_mode(0o755);
+    let made = crate::fs::create_dir_all_in_root(root, path, bits)
         .map_err(|e| io_error("create", path.strip_prefix("/").unwrap_or(path), e))?;
     for dir in &made.created {
         let fail = |e| io_error("set the owner of", dir, e);
-        let fd = crate::fs::open_in_root(root, dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-            .map_err(fail)?;
+        let fd =
+            crate::fs::open_in_root(root, dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+                .map_err(fail)?;
         // Not the umask's business.
-        rustix::fs::fchmod(&fd, mode).map_err(|e| fail(e.into()))?;
+        rustix::fs::fchmod(&fd, bits).map_err(|e| fail(e.into()))?;
         super::owner::give(&fd, c".", owner.0, owner.1, owners).map_err(|error| {
             match error.raw_os_error() {
                 Some(libc::EINVAL) => {

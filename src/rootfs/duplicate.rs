@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-use super::owner::{self, Owners};
 use super::Chmod;
+use super::owner::{self, Owners};
 
 /// What could not be copied.
 #[derive(Debug, thiserror::Error)]
@@ -152,11 +152,14 @@ impl Duplicator<'_> {
         new_name: &CStr,
         at: &Path,
     ) -> Result<(), DuplicateError> {
-        let stat = self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
+        let stat =
+            self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         match (self.include)(source, kind.is_dir()) {
             Include::No => return Ok(()),
-            Include::Below if !(kind.is_dir() && self.any_below(from, name, source)?) => return Ok(()),
+            Include::Below if !(kind.is_dir() && self.any_below(from, name, source)?) => {
+                return Ok(());
+            }
             Include::Yes | Include::Below => {}
         }
         if kind.is_dir() {
@@ -194,8 +197,10 @@ impl Duplicator<'_> {
         name: &CStr,
         at: &Path,
     ) -> Result<(), DuplicateError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let new = self.check("create", at, rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR))?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let new =
+            self.check("create", at, rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR))?;
         let (mut from, mut into) = (File::from(file), File::from(new));
         io::copy(&mut from, &mut into).map_err(|e| io_error("write", at, e))?;
         self.give(&from, stat, to, name, at)?;
@@ -206,7 +211,13 @@ impl Duplicator<'_> {
     }
 
     /// Makes another name of a file that was copied before.
-    fn link(&mut self, stat: &Stat, to: &OwnedFd, name: &CStr, at: &Path) -> Result<bool, DuplicateError> {
+    fn link(
+        &mut self,
+        stat: &Stat,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<bool, DuplicateError> {
         let key = (stat.st_dev, stat.st_ino);
         if let Some(first) = self.links.get(&key) {
             let linked = rustix::fs::linkat(self.base, first, to, name, AtFlags::empty());
@@ -226,16 +237,20 @@ impl Duplicator<'_> {
         name: &CStr,
         at: &Path,
     ) -> Result<(), DuplicateError> {
-        let opaque = self.form == Form::Layer && is_opaque(from);
+        let opaque = self.form == Form::Layer && super::is_opaque(from).unwrap_or(false);
         if opaque {
             crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))?;
         }
-        let mut made = self.form == Form::Layer;
+        let mut is_new = self.form == Form::Layer;
         let mode = Mode::RWXU;
         match rustix::fs::mkdirat(to, name, mode) {
-            Ok(()) => made = true,
+            Ok(()) => is_new = true,
             Err(Errno::EXIST) => {
-                let stat = self.check("read", at, rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW))?;
+                let stat = self.check(
+                    "read",
+                    at,
+                    rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW),
+                )?;
                 let there = FileType::from_raw_mode(stat.st_mode);
                 if !there.is_dir() {
                     if self.form == Form::Copy {
@@ -253,7 +268,7 @@ impl Duplicator<'_> {
         }
         let new = crate::fs::open_subdir(to, name).map_err(|e| io_error("open", at, e))?;
         self.contents(from, source, &new, at)?;
-        if made { self.dir_attributes(from, stat, &new, at) } else { Ok(()) }
+        if is_new { self.dir_attributes(from, stat, &new, at) } else { Ok(()) }
     }
 
     fn dir_attributes(
@@ -283,7 +298,11 @@ impl Duplicator<'_> {
         let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
         self.give_ids(to, new_name, uid, gid, at)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        self.check("set the times of", at, rustix::fs::utimensat(to, new_name, &self.times(stat), flags))
+        self.check(
+            "set the times of",
+            at,
+            rustix::fs::utimensat(to, new_name, &self.times(stat), flags),
+        )
     }
 
     fn node(
@@ -305,21 +324,28 @@ impl Duplicator<'_> {
         self.give_ids(to, name, uid, gid, at)?;
         self.check("set the mode of", at, rustix::fs::chmodat(to, name, mode, AtFlags::empty()))?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        self.check("set the times of", at, rustix::fs::utimensat(to, name, &self.times(stat), flags))
+        self.check(
+            "set the times of",
+            at,
+            rustix::fs::utimensat(to, name, &self.times(stat), flags),
+        )
     }
 
     /// Removes what stands at `name`, unless that would lose a directory to a COPY.
-    pub(super) fn make_room(&self, to: &OwnedFd, name: &CStr, at: &Path) -> Result<(), DuplicateError> {
+    pub(super) fn make_room(
+        &self,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
         match rustix::fs::unlinkat(to, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR | Errno::PERM) if self.form == Form::Layer => {
                 crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))
             }
-            Err(Errno::ISDIR) => Err(DuplicateError::Kind {
-                from: "a file",
-                to: "a directory",
-                path: at.to_owned(),
-            }),
+            Err(Errno::ISDIR) => {
+                Err(DuplicateError::Kind { from: "a file", to: "a directory", path: at.to_owned() })
+            }
             Err(error) => Err(io_error("replace", at, error.into())),
         }
     }
@@ -334,7 +360,9 @@ impl Duplicator<'_> {
     ) -> Result<(), DuplicateError> {
         let (uid, gid) = self
             .owner
-            .or_else(|| if self.owners == Owners::Single { owner::recorded(&from) } else { None })
+            .or_else(
+                || if self.owners == Owners::Single { owner::recorded_of(&from) } else { None },
+            )
             .unwrap_or((stat.st_uid, stat.st_gid));
         self.give_ids(to, name, uid, gid, at)
     }
@@ -361,7 +389,7 @@ impl Duplicator<'_> {
     fn times(&self, stat: &Stat) -> Timestamps {
         let modified = match self.mtime {
             Some(seconds) => Timespec { tv_sec: seconds, tv_nsec: 0 },
-            None => Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
+            None => Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() },
         };
         Timestamps { last_access: modified, last_modification: modified }
     }
@@ -376,7 +404,9 @@ impl Duplicator<'_> {
         if !self.xattrs {
             return Ok(());
         }
-        for (name, value) in crate::fs::portable_xattrs(from).map_err(|e| io_error("read", at, e))? {
+        for (name, value) in
+            crate::fs::portable_xattrs(from).map_err(|e| io_error("read", at, e))?
+        {
             let name = CString::new(name).map_err(|e| io_error("read", at, e.into()))?;
             let set = rustix::fs::fsetxattr(&to, &name, &value, XattrFlags::empty());
             self.check("set an extended attribute of", at, set)?;
@@ -385,7 +415,12 @@ impl Duplicator<'_> {
     }
 
     /// Whether anything below a directory takes part.
-    fn any_below(&self, from: &OwnedFd, name: &CStr, source: &Path) -> Result<bool, DuplicateError> {
+    fn any_below(
+        &self,
+        from: &OwnedFd,
+        name: &CStr,
+        source: &Path,
+    ) -> Result<bool, DuplicateError> {
         let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", source, e))?;
         for entry in crate::fs::list(&dir).map_err(|e| io_error("list", source, e))? {
             let path = source.join(OsStr::from_bytes(entry.name.to_bytes()));
@@ -414,11 +449,6 @@ impl Duplicator<'_> {
 
 pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> DuplicateError {
     DuplicateError::Io { action, path: path.to_owned(), source }
-}
-
-fn is_opaque(dir: &OwnedFd) -> bool {
-    let mut value = [0_u8; 2];
-    rustix::fs::fgetxattr(dir, c"user.overlay.opaque", &mut value[..]).is_ok_and(|n| value[..n] == *b"y")
 }
 
 pub(super) fn describe(kind: FileType) -> &'static str {

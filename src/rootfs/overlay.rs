@@ -32,22 +32,36 @@ impl Overlay {
         // Descriptors instead of paths: short, so that hundreds of layers fit
         // into the page that the kernel takes, and free of its separators.
         let open = |path: &Path| {
-            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| io::Error::new(io::Error::from(e).kind(), format!("{}: {e}", path.display())))
+            rustix::fs::open(
+                path,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .map_err(|e| {
+                io::Error::new(io::Error::from(e).kind(), format!("{}: {e}", path.display()))
+            })
         };
         let lowers = lowers.iter().rev().map(|path| open(path)).collect::<io::Result<Vec<_>>>()?;
         let names: Vec<String> =
             lowers.iter().map(|fd| crate::fs::proc_path(fd).display().to_string()).collect();
         let mut options = format!("userxattr,lowerdir={}", names.join(":"));
-        let upper = upper.map(|dirs| Ok::<_, io::Error>((open(dirs.upper)?, open(dirs.work)?))).transpose()?;
+        let upper = upper
+            .map(|dirs| Ok::<_, io::Error>((open(dirs.upper)?, open(dirs.work)?)))
+            .transpose()?;
         if let Some((upper, work)) = &upper {
             let path = |fd| crate::fs::proc_path(fd).display().to_string();
-            options += &format!(",upperdir={},workdir={}", path(upper), path(work));
+            options = format!("{options},upperdir={},workdir={}", path(upper), path(work));
         }
         let mount = |options: String| {
             let options = CString::new(options)?;
             let flags = if upper.is_some() { MountFlags::empty() } else { MountFlags::RDONLY };
-            Ok::<_, io::Error>(rustix::mount::mount("overlay", target, "overlay", flags, Some(options.as_c_str())))
+            Ok::<_, io::Error>(rustix::mount::mount(
+                "overlay",
+                target,
+                "overlay",
+                flags,
+                Some(options.as_c_str()),
+            ))
         };
         // A step's tree is thrown away after a crash, so nothing need be
         // written through to the disk (Linux 5.10).

@@ -84,6 +84,13 @@ pub fn recorded(dir: impl AsFd, name: &CStr) -> io::Result<Option<(u32, u32)>> {
     }
 }
 
+/// The owner recorded of an open file or directory, if there is one.
+pub fn recorded_of(file: impl AsFd) -> Option<(u32, u32)> {
+    let mut value = [0; 32];
+    let length = rustix::fs::fgetxattr(file, OWNER_XATTR, &mut value[..]).ok()?;
+    parse(&value[..length])
+}
+
 fn parse(value: &[u8]) -> Option<(u32, u32)> {
     let (uid, gid) = std::str::from_utf8(value).ok()?.split_once(':')?;
     let number = |text: &str| {

@@ -37,6 +37,16 @@ const AUFS_PREFIX: &[u8] = b".wh..wh.";
 /// How much is read at once.
 const BUFFER: usize = 128 * 1024;
 
+/// What an archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A layer: whiteouts take away, and the tree gets overlay form.
+    Layer,
+    /// Any archive: every name is a name. Device nodes are left out, whoever
+    /// unpacks, since an ordinary user could not make them.
+    Plain,
+}
+
 /// How a layer is unpacked.
 #[derive(Clone, Copy, Debug)]
 pub struct UnpackOptions {
@@ -51,6 +61,19 @@ pub struct Unpacked {
     pub diff_id: DiffId,
     /// The length of the archive in bytes.
     pub size: u64,
+}
+
+/// Unpacks the archive `reader` into the directory `target`, over what is there;
+/// gives the number of device nodes that were left out.
+pub fn extract(reader: impl Read, target: &OwnedFd, owners: Owners) -> Result<u64, UnpackError> {
+    let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, reader));
+    let mut tree = Tree::new(target, owners, Form::Plain);
+    while let Some(entry) = tar.next_entry()? {
+        tree.add(&entry, &mut tar)?;
+    }
+    let devices = tree.devices;
+    tree.finish()?;
+    Ok(devices)
 }
 
 /// Why a layer cannot be unpacked.
@@ -120,15 +143,7 @@ pub fn unpack(
     let hasher = expected.map_or_else(Hasher::new, |diff_id| diff_id.0.hasher());
     let hashing = Hashing { inner: reader, hasher, size: 0 };
     let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, hashing));
-    let mut tree = Tree {
-        root: target,
-        owners: options.owners,
-        dirs: BTreeMap::new(),
-        whiteouts: BTreeSet::new(),
-        opaque: BTreeSet::new(),
-        parent: None,
-        buffer: vec![0; BUFFER],
-    };
+    let mut tree = Tree::new(target, options.owners, Form::Layer);
     while let Some(entry) = tar.next_entry()? {
         tree.add(&entry, &mut tar)?;
     }
@@ -193,6 +208,9 @@ struct Parent {
 struct Tree<'a> {
     root: &'a OwnedFd,
     owners: Owners,
+    form: Form,
+    /// Device nodes that were left out.
+    devices: u64,
     /// By the place below the root, links resolved.
     dirs: BTreeMap<PathBuf, DirEnd>,
     /// Paths as in the archive.
@@ -202,28 +220,64 @@ struct Tree<'a> {
     buffer: Vec<u8>,
 }
 
-impl Tree<'_> {
+impl<'a> Tree<'a> {
+    fn new(root: &'a OwnedFd, owners: Owners, form: Form) -> Self {
+        Self {
+            root,
+            owners,
+            form,
+            devices: 0,
+            dirs: BTreeMap::new(),
+            whiteouts: BTreeSet::new(),
+            opaque: BTreeSet::new(),
+            parent: None,
+            buffer: vec![0; BUFFER],
+        }
+    }
+
     fn add(&mut self, entry: &Entry, content: &mut impl Read) -> Result<(), UnpackError> {
         let (dir, name) = entry.split();
         if entry.path.is_empty() {
             return self.add_root(entry);
         }
+        if self.form == Form::Layer && self.take_mark(entry, dir, name)? {
+            return Ok(());
+        }
+        if self.form == Form::Plain && matches!(entry.kind, Kind::Char { .. } | Kind::Block { .. })
+        {
+            self.devices += 1;
+            return Ok(());
+        }
+        self.enter(&entry.path, dir)?;
+        self.add_file_of_any_kind(entry, name, content)
+    }
+
+    /// Takes an entry that is a mark and not a file; whether it was one.
+    fn take_mark(&mut self, entry: &Entry, dir: &[u8], name: &[u8]) -> Result<bool, UnpackError> {
         let is_aufs = |part: &[u8]| part.starts_with(AUFS_PREFIX) && part != OPAQUE_NAME;
         if entry.path.split(|&b| b == b'/').any(is_aufs) {
-            return Ok(());
+            return Ok(true);
         }
         if dir.split(|&b| b == b'/').any(|part| part.starts_with(WHITEOUT_PREFIX)) {
             return Err(refused(&entry.path, "it is below a whiteout"));
         }
         if let Some(removed) = name.strip_prefix(WHITEOUT_PREFIX) {
-            return self.add_whiteout(entry, dir, name, removed);
+            return self.add_whiteout(entry, dir, name, removed).map(|()| true);
         }
         if matches!(entry.kind, Kind::Char { major: 0, minor: 0 }) {
             // overlayfs's own whiteout, from a tar of an upper directory.
             self.whiteouts.insert(entry.path.clone());
-            return Ok(());
+            return Ok(true);
         }
-        self.enter(&entry.path, dir)?;
+        Ok(false)
+    }
+
+    fn add_file_of_any_kind(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        content: &mut impl Read,
+    ) -> Result<(), UnpackError> {
         let c_name = c_name(&entry.path, name)?;
         match &entry.kind {
             Kind::Dir => self.add_dir(entry, &c_name),

@@ -34,10 +34,14 @@ pub struct User {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UserError {
     /// Not a user.
-    #[error("there is no user {0:?} in the image's /etc/passwd; create it in a RUN before, or give its number")]
+    #[error(
+        "there is no user {0:?} in the image's /etc/passwd; create it in a RUN before, or give its number"
+    )]
     User(String),
     /// Not a group.
-    #[error("there is no group {0:?} in the image's /etc/group; create it in a RUN before, or give its number")]
+    #[error(
+        "there is no group {0:?} in the image's /etc/group; create it in a RUN before, or give its number"
+    )]
     Group(String),
 }
 
@@ -45,7 +49,12 @@ impl Users {
     /// Reads both files inside `root`; a missing one knows no one.
     pub fn read(root: impl AsFd) -> io::Result<Self> {
         let read = |path: &str| -> io::Result<String> {
-            let file = match crate::fs::open_in_root(&root, Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+            let file = match crate::fs::open_in_root(
+                &root,
+                Path::new(path),
+                OFlags::RDONLY | OFlags::NONBLOCK,
+                Mode::empty(),
+            ) {
                 Ok(fd) => File::from(fd),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
                 Err(error) => return Err(error),
@@ -65,7 +74,9 @@ impl Users {
         }
         let entry = self.find_user(name);
         let (uid, gid, home) = match (&entry, name.parse()) {
-            (Some(fields), _) => (number(fields, 2), number(fields, 3), fields.get(5).copied().unwrap_or("/")),
+            (Some(fields), _) => {
+                (number(fields, 2), number(fields, 3), fields.get(5).copied().unwrap_or("/"))
+            }
             (None, Ok(uid)) => (uid, 0, "/"),
             (None, Err(_)) => return Err(UserError::User(name.to_owned())),
         };
@@ -99,7 +110,10 @@ impl Users {
 
     fn find_user(&self, name: &str) -> Option<Vec<&str>> {
         let by = |index: usize| {
-            self.passwd.lines().map(fields).find(|fields| fields.get(index) == Some(&name) && fields.len() > 3)
+            self.passwd
+                .lines()
+                .map(fields)
+                .find(|fields| fields.get(index) == Some(&name) && fields.len() > 3)
         };
         by(0).or_else(|| if name.parse::<u32>().is_ok() { by(2) } else { None })
     }
@@ -108,7 +122,9 @@ impl Users {
         self.group
             .lines()
             .map(fields)
-            .filter(|fields| fields.get(3).is_some_and(|members| members.split(',').any(|m| m.trim() == user)))
+            .filter(|fields| {
+                fields.get(3).is_some_and(|members| members.split(',').any(|m| m.trim() == user))
+            })
             .map(|fields| number(&fields, 2))
             .collect()
     }
@@ -135,7 +151,8 @@ mod tests {
 
     fn users() -> Users {
         Users {
-            passwd: "root:x:0:0:root:/root:/bin/sh\napp:x:4242:4243::/home/app:/bin/sh\nbroken\n".into(),
+            passwd: "root:x:0:0:root:/root:/bin/sh\napp:x:4242:4243::/home/app:/bin/sh\nbroken\n"
+                .into(),
             group: "root:x:0:\nwheel:x:10:root,app\napps:x:4243:\nmore:x:11: app\n".into(),
         }
     }
@@ -165,9 +182,13 @@ mod tests {
     #[test]
     fn owners_differ_from_users_in_the_group_of_a_number() {
         let users = users();
-        for (text, expected) in
-            [("app", (4242, 4243)), ("55", (55, 55)), ("55:0", (55, 0)), ("4242", (4242, 4242)), ("app:root", (4242, 0))]
-        {
+        for (text, expected) in [
+            ("app", (4242, 4243)),
+            ("55", (55, 55)),
+            ("55:0", (55, 0)),
+            ("4242", (4242, 4242)),
+            ("app:root", (4242, 0)),
+        ] {
             assert_eq!(users.owner(text), Ok(expected), "{text}");
         }
     }

@@ -182,10 +182,13 @@ impl Guests {
     fn remember_times(&mut self, dir: &OwnedFd) -> io::Result<()> {
         let stat = rustix::fs::fstat(dir)?;
         let times = Timestamps {
-            last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
+            last_access: Timespec {
+                tv_sec: stat.st_atime,
+                tv_nsec: stat.st_atime_nsec.cast_signed(),
+            },
             last_modification: Timespec {
-                tv_sec: stat.st_mtime as _,
-                tv_nsec: stat.st_mtime_nsec as _,
+                tv_sec: stat.st_mtime,
+                tv_nsec: stat.st_mtime_nsec.cast_signed(),
             },
         };
         self.touched.push((crate::fs::reopen_dir(dir)?, times));

@@ -81,12 +81,12 @@ impl Stubs {
             if let Ok(stat) = rustix::fs::fstat(&fd) {
                 let times = Timestamps {
                     last_access: Timespec {
-                        tv_sec: stat.st_atime as _,
-                        tv_nsec: stat.st_atime_nsec as _,
+                        tv_sec: stat.st_atime,
+                        tv_nsec: stat.st_atime_nsec.cast_signed(),
                     },
                     last_modification: Timespec {
-                        tv_sec: stat.st_mtime as _,
-                        tv_nsec: stat.st_mtime_nsec as _,
+                        tv_sec: stat.st_mtime,
+                        tv_nsec: stat.st_mtime_nsec.cast_signed(),
                     },
                 };
                 self.touched.push((ancestor.to_owned(), times));

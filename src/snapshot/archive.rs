@@ -73,7 +73,8 @@ impl<'a, W: Write> Archive<'a, W> {
         let entry = self.entry(path, Kind::Dir, &stat, Some(dir))?;
         self.append(&entry, io::empty())?;
         if let Some(times) = self.new_times(&stat) {
-            rustix::fs::futimens(dir, &times).map_err(|e| read_error("set the times of", path, e.into()))?;
+            rustix::fs::futimens(dir, &times)
+                .map_err(|e| read_error("set the times of", path, e.into()))?;
         }
         Ok(())
     }
@@ -90,7 +91,7 @@ impl<'a, W: Write> Archive<'a, W> {
         if stat.st_nlink > 1 && kind != FileType::Socket {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 let target = first.clone();
-                let entry = self.entry(path, Kind::Hardlink { target }, stat, None)?;
+                let entry = self.entry(path, Kind::Hardlink { target }, stat, None::<&OwnedFd>)?;
                 return self.append(&entry, io::empty());
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
@@ -150,15 +151,15 @@ impl<'a, W: Write> Archive<'a, W> {
         let mut entry = Entry::new(path, kind);
         entry.mode = stat.st_mode & 0o7777;
         (entry.uid, entry.gid) = (stat.st_uid, stat.st_gid);
-        entry.mtime = self.times.apply(stat.st_mtime as i64);
+        entry.mtime = self.times.apply(stat.st_mtime);
         if let Some(fd) = fd {
             if self.owners == Owners::Single
-                && let Some(owner) = crate::rootfs::recorded_owner(&fd)
+                && let Some(owner) = crate::rootfs::recorded_of(&fd)
             {
                 (entry.uid, entry.gid) = owner;
             }
-            entry.xattrs =
-                crate::fs::portable_xattrs(&fd).map_err(|e| read_error("read the attributes of", path, e))?;
+            entry.xattrs = crate::fs::portable_xattrs(&fd)
+                .map_err(|e| read_error("read the attributes of", path, e))?;
             if let Some(value) = entry.xattrs.get_mut(CAPABILITY_XATTR) {
                 *value = capability_v2(value);
             }
@@ -169,8 +170,8 @@ impl<'a, W: Write> Archive<'a, W> {
     /// The times that the file must have on disk, if they are not those it has.
     fn new_times(&self, stat: &Stat) -> Option<Timestamps> {
         let Times::Clamp(_) = self.times else { return None };
-        let seconds = self.times.apply(stat.st_mtime as i64);
-        let right = seconds == stat.st_mtime as i64 && stat.st_mtime_nsec == 0;
+        let seconds = self.times.apply(stat.st_mtime);
+        let right = seconds == stat.st_mtime && stat.st_mtime_nsec == 0;
         let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
         (!right).then_some(Timestamps { last_access: time, last_modification: time })
     }

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Stat};
 
-use super::archive::{Archive, Counts, Times, join, read_error};
 use super::SnapshotError;
+use super::archive::{Archive, Counts, Times, join, read_error};
 use crate::fs::Xattrs;
 use crate::layer::TarWriter;
 use crate::rootfs::Owners;
@@ -41,7 +41,7 @@ impl Mark {
     fn of_file(stat: &Stat) -> Self {
         Self::File {
             inode: stat.st_ino,
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            changed: (stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
             size: stat.st_size as u64,
         }
     }
@@ -51,7 +51,7 @@ impl Mark {
         Ok(Self::Dir {
             mode: stat.st_mode,
             owner: (stat.st_uid, stat.st_gid),
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            modified: (stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
             xattrs: crate::fs::portable_xattrs(dir)?,
         })
     }
@@ -128,8 +128,8 @@ fn find(dir: &OwnedFd, before: Option<&Node>, path: &[u8]) -> Result<Changes, Sn
         let below = join(path, &entry.name);
         if entry.is_dir {
             let known = known.filter(|node| matches!(node.mark, Mark::Dir { .. }));
-            let subdir =
-                crate::fs::open_subdir(dir, &entry.name).map_err(|e| read_error("open", &below, e))?;
+            let subdir = crate::fs::open_subdir(dir, &entry.name)
+                .map_err(|e| read_error("open", &below, e))?;
             let found = find(&subdir, known, &below)?;
             if found.own || !found.children.is_empty() {
                 changes.children.insert(entry.name, Change::Dir(found));

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType};
 
-use super::archive::{Archive, Counts, Times, join, read_error};
 use super::SnapshotError;
+use super::archive::{Archive, Counts, Times, join, read_error};
 use crate::layer::TarWriter;
 use crate::rootfs::Owners;
 
@@ -50,7 +50,8 @@ struct Walk<'a, W: Write> {
 
 impl<W: Write> Walk<'_, W> {
     fn root_changed(&self, root: &OwnedFd) -> Result<bool, SnapshotError> {
-        let stat = |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(|e| read_error("read", b"", e.into()));
+        let stat =
+            |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(|e| read_error("read", b"", e.into()));
         let key = |stat: rustix::fs::Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
         let before = match self.below.first() {
             Some(top) => key(stat(top)?),
@@ -109,8 +110,8 @@ impl<W: Write> Walk<'_, W> {
                 if !FileType::from_raw_mode(stat.st_mode).is_dir() {
                     break;
                 }
-                let dir =
-                    crate::fs::open_subdir(&layer, &name).map_err(|e| read_error("open", path, e))?;
+                let dir = crate::fs::open_subdir(&layer, &name)
+                    .map_err(|e| read_error("open", path, e))?;
                 let opaque = is_opaque(&dir);
                 next.push(dir);
                 if opaque {
@@ -141,6 +142,5 @@ fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
 }
 
 fn is_opaque(dir: &OwnedFd) -> bool {
-    let mut value = [0_u8; 2];
-    rustix::fs::fgetxattr(dir, c"user.overlay.opaque", &mut value[..]).is_ok_and(|n| value[..n] == *b"y")
+    crate::rootfs::is_opaque(dir).unwrap_or(false)
 }

@@ -1,0 +1,398 @@
+//! `yado build`.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::exit::{self, CliError};
+use super::output::{Kind, Output};
+use super::session::{Progress, RegistryFlags, Session};
+use super::{Global, environment};
+use crate::build::{self, BuildError, BuildRequest, BuildResult, Timestamps};
+use crate::context::Context;
+use crate::dockerfile::Source;
+use crate::image::{Platform, Reference};
+use crate::layer::Compression;
+use crate::plan::PlanOptions;
+use crate::report::{Event, Mode};
+use crate::sandbox::{Identity, Network};
+
+/// The flags of `yado build`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
+    /// The build context: a directory, or - for none and a Dockerfile on standard input
+    #[arg(value_name = "PATH")]
+    context: PathBuf,
+    /// Name the image, as HOST/PATH:TAG
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<Reference>,
+    /// Push the image under its names
+    #[arg(long)]
+    push: bool,
+    /// The Dockerfile, - for standard input [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Set a build argument; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Build this stage
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Label the image
+    #[arg(long, value_name = "NAME=VALUE", value_parser = key_value)]
+    label: Vec<(String, String)>,
+    /// Annotate the image's manifest
+    #[arg(long, value_name = "[manifest:]NAME=VALUE", value_parser = annotation)]
+    annotation: Vec<(String, String)>,
+    /// What the image is to run on, as OS/ARCHITECTURE[/VARIANT] [default: this machine]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// Ask registries for base images even if the store has them
+    #[arg(long)]
+    pull: bool,
+    /// Run every step, whatever was built before
+    #[arg(long)]
+    no_cache: bool,
+    /// Add a line to the steps' /etc/hosts
+    #[arg(long, value_name = "HOST:IP", value_parser = host)]
+    add_host: Vec<(String, String)>,
+    /// The network of RUN steps
+    #[arg(long, value_name = "NETWORK", default_value = "default", value_parser = network)]
+    network: Network,
+    /// Where the result goes: DIR, - or type=image|registry|oci|docker|tar|local[,dest=…][,tar=false][,push=true]
+    /// [,compression=gzip|zstd|uncompressed][,compression-level=N]
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Vec<Output>,
+    /// Write the image's id (the digest of its configuration) to a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Write digests and names as JSON to a file
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
+    progress: Progress,
+    /// Show nothing, print the image's digest at the end
+    #[arg(short, long)]
+    quiet: bool,
+    /// Times of new files: not after the epoch (SOURCE_DATE_EPOCH, or when the base was made), or as they are
+    #[arg(long, value_name = "RULE", value_enum, default_value_t)]
+    timestamps: TimestampsFlag,
+    #[command(flatten)]
+    registry: RegistryFlags,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum TimestampsFlag {
+    /// The same inputs give the same digest
+    #[default]
+    Epoch,
+    /// As docker does
+    Keep,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// Annotations may say where they go; here there are manifests only.
+fn annotation(text: &str) -> Result<(String, String), String> {
+    let (place, rest) = match text.split_once(':') {
+        Some((place, rest)) if !place.contains(['=', '.']) => (place, rest),
+        _ => ("manifest", text),
+    };
+    match place {
+        "manifest" => key_value(rest),
+        "index" | "manifest-descriptor" | "index-descriptor" => Err(format!(
+            "annotations of the {place} are not supported yet; an image of one platform has no index"
+        )),
+        _ => key_value(text),
+    }
+}
+
+fn host(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(|| "expected HOST:IP".to_owned())?;
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    let address: std::net::IpAddr =
+        bare.parse().map_err(|_| format!("{address:?} is not an IP address"))?;
+    Ok((name.to_owned(), address.to_string()))
+}
+
+/// A network by Docker's names.
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "default" | "host" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        _ => Err("expected default, host or none".to_owned()),
+    }
+}
+
+/// Builds, writes the outputs, pushes.
+pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
+    let outputs = flags.outputs()?;
+    let names = flags.names(&outputs)?;
+    let request = flags.request(&outputs)?;
+    let progress = if flags.quiet { Progress::Quiet } else { flags.progress };
+    let session = Session::open(global, progress, &flags.registry)?;
+    match build_and_write(&flags, &request, &outputs, &names, &session) {
+        Ok(result) => {
+            session.env.sink.event(Event::Finished {
+                image: Some(result.manifest.digest.to_string()),
+                names: names.iter().map(ToString::to_string).collect(),
+                size: result.image.layers.iter().map(|layer| layer.blob.size).sum(),
+                steps: result.steps,
+                cached: result.cached,
+            });
+            drop(session);
+            if flags.quiet {
+                print(&format!("{}\n", result.manifest.digest));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let error = explain(error, &session);
+            // The moving lines of a terminal go before the error is printed.
+            session
+                .env
+                .sink
+                .event(Event::Failed { message: exit::text(&error).trim_end().to_owned() });
+            Err(error)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the digest is what --quiet is asked for")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+/// Adds what the progress did not show, and what may help.
+fn explain(error: CliError, session: &Session) -> CliError {
+    let CliError::Build { source, .. } = error else { return error };
+    let unseen = matches!(session.mode, Mode::Quiet | Mode::Json);
+    let output = if unseen {
+        let failed = session.tail.failed();
+        failed.into_iter().flat_map(|step| step.output.lines).collect()
+    } else {
+        Vec::new()
+    };
+    let mut hints = Vec::new();
+    let failed_step = matches!(source.kind(), build::ErrorKind::Step(_));
+    if failed_step && session.env.isolation.identity == Identity::Single {
+        hints.push(
+            "steps have one user id here, so chown to another user, or changing to one, fails in them".to_owned(),
+        );
+        hints.extend(session.env.isolation.remarks.iter().cloned());
+    }
+    CliError::Build { source, output, hints }
+}
+
+fn build_and_write(
+    flags: &Flags,
+    request: &BuildRequest,
+    outputs: &[Output],
+    names: &[Reference],
+    session: &Session,
+) -> Result<BuildResult, CliError> {
+    let env = &session.env;
+    let result = build::build(request, env)?;
+    let in_store = outputs.iter().any(|output| matches!(output.kind, Kind::Image { .. }));
+    if in_store {
+        for name in names {
+            env.store.name(name, &result.manifest)?;
+        }
+    }
+    for output in outputs {
+        output.write(&result, names, env)?;
+    }
+    if outputs.iter().any(|output| matches!(output.kind, Kind::Image { push: true, .. })) {
+        build::push(&result, names, env)?;
+    }
+    if let Some(path) = &flags.iidfile {
+        write_file(path, result.config.digest.as_str().as_bytes())?;
+    }
+    if let Some(path) = &flags.metadata_file {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let metadata = json!({
+            "containerimage.config.digest": result.config.digest,
+            "containerimage.digest": result.manifest.digest,
+            "containerimage.descriptor": result.manifest,
+            "image.name": names.join(","),
+        });
+        write_file(path, format!("{metadata:#}\n").as_bytes())?;
+    }
+    Ok(result)
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    fs::write(path, bytes).map_err(|e| CliError::Output(format!("write {}: {e}", path.display())))
+}
+
+impl Flags {
+    /// The outputs; without any, an image of the store.
+    fn outputs(&self) -> Result<Vec<Output>, CliError> {
+        let mut outputs = self.output.clone();
+        if outputs.is_empty() {
+            outputs.push(Output {
+                kind: Kind::Image { names: Vec::new(), push: false },
+                compression: None,
+            });
+        }
+        if self.push {
+            match outputs.iter_mut().find_map(|output| match &mut output.kind {
+                Kind::Image { push, .. } => Some(push),
+                _ => None,
+            }) {
+                Some(push) => *push = true,
+                None => outputs.push(Output {
+                    kind: Kind::Image { names: Vec::new(), push: true },
+                    compression: None,
+                }),
+            }
+        }
+        outputs.iter().try_for_each(Output::check)?;
+        Ok(outputs)
+    }
+
+    fn names(&self, outputs: &[Output]) -> Result<Vec<Reference>, CliError> {
+        let mut names = self.tag.clone();
+        for output in outputs {
+            if let Kind::Image { names: more, .. } = &output.kind {
+                names.extend(more.iter().cloned());
+            }
+        }
+        if let Some(name) = names.iter().find(|name| name.digest().is_some()) {
+            return Err(CliError::Usage(format!(
+                "{name} has a digest; an image to build is named by a tag"
+            )));
+        }
+        let push =
+            outputs.iter().any(|output| matches!(output.kind, Kind::Image { push: true, .. }));
+        if push && names.is_empty() {
+            return Err(CliError::Usage("there is no name to push to; give one with -t".into()));
+        }
+        Ok(names)
+    }
+
+    fn request(&self, outputs: &[Output]) -> Result<BuildRequest, CliError> {
+        let stdin = Path::new("-");
+        let without_context = self.context == stdin;
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None if without_context => stdin.to_owned(),
+            None => self.context.join("Dockerfile"),
+        };
+        if !without_context && !self.context.is_dir() {
+            return Err(CliError::Missing(format!(
+                "there is no directory {}",
+                self.context.display()
+            )));
+        }
+        let dockerfile = if file == stdin { read_stdin()? } else { self.read_dockerfile(&file)? };
+        let context = if without_context {
+            None
+        } else {
+            Some(Context::open(
+                &self.context,
+                Some(&file).filter(|file| *file != stdin).map(PathBuf::as_path),
+            )?)
+        };
+        let build_args = self.build_args();
+        let compression = compression_of(outputs)?;
+        Ok(BuildRequest {
+            dockerfile,
+            context,
+            annotations: self.annotation.clone(),
+            pull: self.pull,
+            no_cache: self.no_cache,
+            network: self.network,
+            add_hosts: self.add_host.clone(),
+            compression,
+            timestamps: self.timestamps(&build_args)?,
+            options: PlanOptions {
+                build_args,
+                target: self.target.clone(),
+                platform: self.platform.clone().unwrap_or_else(Platform::host),
+                build_platform: Platform::host(),
+                labels: self.label.clone(),
+            },
+        })
+    }
+
+    fn read_dockerfile(&self, file: &Path) -> Result<Source, CliError> {
+        let shown = file.strip_prefix("./").unwrap_or(file).display().to_string();
+        let bytes = fs::read(file).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                let near = ["Containerfile", "dockerfile"]
+                    .into_iter()
+                    .find(|name| self.file.is_none() && self.context.join(name).is_file());
+                let hint = match near {
+                    Some(name) => format!("; there is a {name}: name it with -f"),
+                    None => "; name it with -f if it is elsewhere".to_owned(),
+                };
+                CliError::Missing(format!("there is no file {shown}{hint}"))
+            }
+            _ => CliError::Missing(format!("read {shown}: {e}")),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            BuildError::Dockerfile(format!("error: {shown} is not UTF-8 text: {e}\n"))
+        })?;
+        Ok(Source::new(shown, text))
+    }
+
+    fn build_args(&self) -> Vec<(String, String)> {
+        self.build_arg
+            .iter()
+            .filter_map(|arg| match arg.split_once('=') {
+                Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+                None => Some((arg.clone(), environment::variable(arg)?)),
+            })
+            .collect()
+    }
+
+    fn timestamps(&self, build_args: &[(String, String)]) -> Result<Timestamps, CliError> {
+        if self.timestamps == TimestampsFlag::Keep {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            return Ok(Timestamps::Keep(now.map_or(0, |since| since.as_secs() as i64)));
+        }
+        let argument = build_args.iter().rev().find(|(name, _)| name == "SOURCE_DATE_EPOCH");
+        let epoch = match argument {
+            Some((_, value)) => Some(value.parse().map_err(|_| {
+                CliError::Usage(format!(
+                    "SOURCE_DATE_EPOCH is {value:?}, expected seconds since 1970"
+                ))
+            })?),
+            None => environment::source_date_epoch()?,
+        };
+        Ok(Timestamps::Epoch(epoch))
+    }
+}
+
+/// The compression of new layers: one for all outputs.
+fn compression_of(outputs: &[Output]) -> Result<Compression, CliError> {
+    let mut wanted = outputs.iter().filter_map(|output| output.compression);
+    let Some(first) = wanted.next() else { return Ok(Compression::default()) };
+    if wanted.any(|other| other != first) {
+        return Err(CliError::Usage(
+            "the outputs ask for different compressions; an image has one".into(),
+        ));
+    }
+    Ok(first)
+}
+
+fn read_stdin() -> Result<Source, CliError> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|e| CliError::Missing(format!("read the Dockerfile from standard input: {e}")))?;
+    Ok(Source::new("Dockerfile", text))
+}

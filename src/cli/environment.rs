@@ -1,0 +1,84 @@
+//! What the environment says: directories, credentials, proxies, certificates.
+
+use std::env;
+use std::path::PathBuf;
+
+use super::exit::CliError;
+use crate::net::Proxies;
+
+/// Bundles of certificates where distributions keep them.
+const BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+fn path(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn text(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
+/// A variable, for `--build-arg NAME`.
+pub(super) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// The store's directory by XDG's rules.
+pub(super) fn store_root() -> Result<PathBuf, CliError> {
+    let data = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    data.or_else(|| path("HOME").map(|home| home.join(".local/share")))
+        .map(|dir| dir.join("yado"))
+        .ok_or_else(|| {
+            CliError::Usage(
+                "there is no HOME to keep the store in; name a directory with --root or YADO_ROOT"
+                    .into(),
+            )
+        })
+}
+
+/// The files that may hold credentials, the first match counts.
+pub(super) fn credential_files() -> Vec<PathBuf> {
+    if let Some(file) = path("REGISTRY_AUTH_FILE") {
+        return vec![file];
+    }
+    let docker = path("DOCKER_CONFIG").or_else(|| path("HOME").map(|home| home.join(".docker")));
+    let config = path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config")));
+    let docker = docker.map(|dir| dir.join("config.json"));
+    let podman = [path("XDG_RUNTIME_DIR"), config].into_iter().flatten();
+    docker.into_iter().chain(podman.map(|dir| dir.join("containers/auth.json"))).collect()
+}
+
+/// Bundles of certificates that this system trusts.
+pub(super) fn certificate_bundles() -> Vec<PathBuf> {
+    match path("SSL_CERT_FILE") {
+        Some(file) => vec![file],
+        None => BUNDLES.iter().map(PathBuf::from).filter(|path| path.exists()).collect(),
+    }
+}
+
+/// The proxies, by the usual names; `HTTP_PROXY` in capitals too, as docker reads it.
+pub(super) fn proxies() -> Proxies {
+    Proxies {
+        http: text(&["http_proxy", "HTTP_PROXY"]),
+        https: text(&["https_proxy", "HTTPS_PROXY"]),
+        no_proxy: text(&["no_proxy", "NO_PROXY"]),
+    }
+}
+
+/// `SOURCE_DATE_EPOCH`, in seconds since 1970.
+pub(super) fn source_date_epoch() -> Result<Option<i64>, CliError> {
+    text(&["SOURCE_DATE_EPOCH"])
+        .map(|value| {
+            value.parse().map_err(|_| {
+                CliError::Usage(format!(
+                    "SOURCE_DATE_EPOCH is {value:?}, expected seconds since 1970"
+                ))
+            })
+        })
+        .transpose()
+}
+
+/// Whether colours are welcome.
+pub(super) fn colour() -> bool {
+    path("NO_COLOR").is_none() && path("TERM").is_none_or(|term| term != PathBuf::from("dumb"))
+}

@@ -1,0 +1,157 @@
+//! Errors to text and exit codes: decided here and nowhere else.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::build::{BuildError, ErrorKind};
+use crate::context::ContextError;
+use crate::registry::CredentialsError;
+use crate::sandbox::SandboxError;
+use crate::store::StoreError;
+
+/// A wrong flag, argument or value (`EX_USAGE` of sysexits.h, like those below).
+pub(super) const USAGE: u8 = 64;
+
+/// The table of codes, shown by `--help`.
+pub(super) const HELP: &str = "\
+Exit codes:
+    0  done
+    N  the exit code of the RUN step (or of the command of `exec`) that failed,
+       127 if its program is not there, 128 + the signal that killed it
+   64  wrong flag, argument or value
+   65  the Dockerfile, the context or a base image is wrong
+   66  a file or image is not there
+   69  a registry cannot be reached, or misbehaves
+   70  a fault of yado's own
+   71  the isolation is not possible here
+   73  the output cannot be written
+   74  the store or the disk
+   77  a registry wants other credentials
+  130  interrupted";
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// A flag's value.
+    #[error("{0}")]
+    Usage(String),
+    /// Something that is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// A file that the user asked for.
+    #[error("{0}")]
+    Output(String),
+    /// The build, with what a step wrote last and what may help.
+    #[error("{source}")]
+    Build {
+        source: BuildError,
+        /// Lines of output, when the progress did not show them.
+        output: Vec<String>,
+        /// Lines to try next.
+        hints: Vec<String>,
+    },
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Context(#[from] ContextError),
+}
+
+impl From<BuildError> for CliError {
+    fn from(source: BuildError) -> Self {
+        Self::Build { source, output: Vec::new(), hints: Vec::new() }
+    }
+}
+
+/// Prints an error with its causes; gives the exit code of its kind.
+pub(super) fn report(error: &CliError) -> ExitCode {
+    let _ = std::io::stderr().lock().write_all(text(error).as_bytes());
+    code(error).into()
+}
+
+/// The error as JSON events and the terminal show it: without a line end.
+pub(super) fn text(error: &CliError) -> String {
+    let mut text = String::new();
+    if let CliError::Build { output, .. } = error {
+        for line in output {
+            let _ = writeln!(text, "  | {line}");
+        }
+    }
+    match error {
+        // The places are rendered already.
+        CliError::Build { source: BuildError::Dockerfile(rendered), .. } => text += rendered,
+        CliError::Build {
+            source: BuildError::Step { stage, instruction, place, source }, ..
+        } => {
+            let _ = write!(
+                text,
+                "error: {place}: {instruction}\n  in [{stage}]: {}",
+                chain(source.as_ref())
+            );
+        }
+        CliError::Build { source, .. } => {
+            let _ = write!(text, "error: {}", chain(source));
+        }
+        other => {
+            let _ = write!(text, "error: {}", chain(other));
+        }
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if let CliError::Build { hints, .. } = error {
+        for hint in hints {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+    }
+    text
+}
+
+/// An error and its causes on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // A transparent error is its cause.
+        if !text.ends_with(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn code(error: &CliError) -> u8 {
+    match error {
+        CliError::Usage(_) => USAGE,
+        CliError::Missing(_) => 66,
+        CliError::Output(_) => 73,
+        CliError::Build { source, .. } => of_kind(source.kind()),
+        CliError::Sandbox(_) => 71,
+        CliError::Store(_) => 74,
+        CliError::Credentials(_) => 77,
+        CliError::Context(ContextError::Open { .. } | ContextError::Missing(_)) => 66,
+        CliError::Context(_) => 65,
+    }
+}
+
+fn of_kind(kind: ErrorKind) -> u8 {
+    match kind {
+        // A status that does not fit says no more than "failed".
+        ErrorKind::Step(code) => u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1),
+        ErrorKind::Input => 65,
+        ErrorKind::Missing => 66,
+        ErrorKind::Registry => 69,
+        ErrorKind::Internal => 70,
+        ErrorKind::Sandbox => 71,
+        ErrorKind::Output => 73,
+        ErrorKind::Storage => 74,
+        ErrorKind::Auth => 77,
+        ErrorKind::Interrupted => 130,
+    }
+}

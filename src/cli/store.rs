@@ -1,0 +1,57 @@
+//! `yado store`.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::process::ExitCode;
+
+use super::Global;
+use super::exit::CliError;
+use super::session::open_store;
+use crate::report::size;
+
+/// The flags of `yado store`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show how much the store holds
+    Du,
+    /// Remove the build cache and what no named image needs
+    Prune {
+        /// Remove the named images too
+        #[arg(short, long)]
+        all: bool,
+    },
+}
+
+pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> {
+    let (store, _) = open_store(global)?;
+    match flags.command {
+        Command::Du => {
+            let usage = store.usage()?;
+            let root = store.root().display();
+            println!("{root}");
+            println!("{:>6} named images", usage.images);
+            for named in store.named()? {
+                println!("         {} {}", named.name, named.manifest.digest);
+            }
+            println!("{:>6} blobs            {:>10}", usage.blobs, size(usage.blob_bytes));
+            println!("{:>6} unpacked layers  {:>10}", usage.trees, size(usage.tree_bytes));
+            println!("{:>6} remembered steps", usage.steps);
+        }
+        Command::Prune { all } => {
+            let pruned = store.prune(all)?;
+            println!(
+                "removed {} blobs, {} unpacked layers and {} remembered steps: {}",
+                pruned.blobs,
+                pruned.trees,
+                pruned.steps,
+                size(pruned.bytes)
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
