@@ -263,7 +263,7 @@ fn open_for_removal(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> 
 }
 
 /// The path under which the kernel knows a descriptor; for calls that take no descriptor.
-pub fn proc_path(fd: impl AsFd) -> PathBuf {
+pub fn proc_path(fd: &impl AsFd) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }

@@ -71,20 +71,9 @@ fn is_file_or_dir(path: &PathBuf) -> io::Result<bool> {
     Ok(kind.is_file() || kind.is_dir())
 }
 
-/// The owner recorded of `name` in `dir` (of `dir` itself for `.`), if there is one.
+/// The owner recorded of an open file or directory, if there is one.
 ///
 /// A record that is not `UID:GID` was not made by yado and counts as none.
-pub fn recorded(dir: impl AsFd, name: &CStr) -> io::Result<Option<(u32, u32)>> {
-    let mut value = [0; 32];
-    let path = path_of(dir, name);
-    match rustix::fs::lgetxattr(&path, OWNER_XATTR, &mut value[..]) {
-        Ok(length) => Ok(parse(&value[..length])),
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE | Errno::PERM) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The owner recorded of an open file or directory, if there is one.
 pub fn recorded_of(file: impl AsFd) -> Option<(u32, u32)> {
     let mut value = [0; 32];
     let length = rustix::fs::fgetxattr(file, OWNER_XATTR, &mut value[..]).ok()?;
@@ -103,13 +92,14 @@ fn parse(value: &[u8]) -> Option<(u32, u32)> {
 /// A path to `name` in `dir` for the calls that take no descriptor: it goes through the
 /// descriptor, so it leads nowhere else, and those calls do not follow its last component.
 pub(super) fn path_of(dir: impl AsFd, name: &CStr) -> PathBuf {
-    proc_path(dir).join(OsStr::from_bytes(name.to_bytes()))
+    proc_path(&dir).join(OsStr::from_bytes(name.to_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::TempDir;
+    use rustix::fs::{Mode, OFlags};
     use std::fs;
 
     #[test]
@@ -119,16 +109,19 @@ mod tests {
         fs::create_dir(temp.path().join("dir"))?;
         std::os::unix::fs::symlink("file", temp.path().join("link"))?;
         let dir = crate::fs::open_dir(temp.path())?;
+        let recorded = |name| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            io::Result::Ok(recorded_of(rustix::fs::openat(&dir, name, flags, Mode::empty())?))
+        };
         for name in [c"file", c"dir", c"."] {
-            assert_eq!(recorded(&dir, name)?, None);
+            assert_eq!(recorded(name)?, None);
             give(&dir, name, 1000, 4_000_000_000, Owners::Single)?;
-            assert_eq!(recorded(&dir, name)?, Some((1000, 4_000_000_000)));
+            assert_eq!(recorded(name)?, Some((1000, 4_000_000_000)));
             give(&dir, name, 0, 0, Owners::Single)?;
-            assert_eq!(recorded(&dir, name)?, None);
+            assert_eq!(recorded(name)?, None);
         }
         give(&dir, c"link", 1000, 1000, Owners::Single)?;
-        assert_eq!(recorded(&dir, c"link")?, None);
-        assert_eq!(recorded(&dir, c"file")?, None);
+        assert_eq!(recorded(c"file")?, None);
         assert!(give(&dir, c"absent", 1, 1, Owners::Single).is_err());
         Ok(())
     }

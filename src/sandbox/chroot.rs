@@ -81,7 +81,7 @@ fn kill_descendants() {
         for pid in children() {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
-        match rustix::process::waitpid(None, WaitOptions::empty()) {
+        match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
         }

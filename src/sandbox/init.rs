@@ -76,7 +76,7 @@ pub(super) fn live(spec: &Spec, control: &mut Control) -> Result<(), Failure> {
 /// Reaps every child until `step` has ended.
 pub(super) fn reap_until(step: rustix::process::Pid) -> Result<Ended, Errno> {
     loop {
-        let status = match rustix::process::waitpid(None, WaitOptions::empty()) {
+        let status = match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == step => status,
             Ok(_) | Err(Errno::INTR) => continue,
             Err(error) => return Err(error),
@@ -124,7 +124,7 @@ fn mount(root: &OwnedFd, path: &str, kind: &str, flags: MountFlags, data: &str) 
 }
 
 fn bind_path(source: impl AsRef<Path>, target: impl AsFd) -> io::Result<()> {
-    Ok(rustix::mount::mount_bind_recursive(source.as_ref(), proc_path(target))?)
+    Ok(rustix::mount::mount_bind_recursive(source.as_ref(), proc_path(&target))?)
 }
 
 /// A new `/proc` shows this pid namespace only. Where the host's is masked (in a
