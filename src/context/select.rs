@@ -51,8 +51,15 @@ pub fn select(
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let fd = match open_in_root(root, &dir, flags, Mode::empty()) {
                 Ok(fd) => fd,
-                // A file, where the pattern goes on below it.
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
+                // A file or a dangling link, where the pattern goes on below it.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotADirectory | io::ErrorKind::NotFound
+                    ) =>
+                {
+                    continue;
+                }
                 Err(error) => return Err(fail(error)),
             };
             for entry in crate::fs::list(&fd).map_err(fail)? {
