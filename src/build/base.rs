@@ -68,7 +68,7 @@ fn as_oci(media_type: &str) -> Result<&str, String> {
 
 /// Finds an image: in the store, unless `pull` is asked for or it is not there; else
 /// in its registry, from where manifest and configuration are taken into the store.
-pub fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Image, BuildError> {
+pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Image, BuildError> {
     env.check_cancelled()?;
     let (reference, platform) = (&wanted.reference, &wanted.platform);
     if !pull && let Some(descriptor) = env.store.resolve(reference, platform)? {

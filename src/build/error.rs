@@ -19,7 +19,7 @@ pub enum BuildError {
     #[error("{0}")]
     Dockerfile(String),
     /// A step failed.
-    #[error("{stage} {instruction}", stage = format!("[{stage}]"))]
+    #[error("{place}: {instruction} in [{stage}]")]
     Step {
         /// The stage's name or number.
         stage: String,

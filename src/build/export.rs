@@ -168,7 +168,7 @@ fn files(
     if format == Format::Docker {
         let manifest = serde_json::json!([{
             "Config": path(&result.config.digest),
-            "RepoTags": names.iter().map(|name| short_name(name)).collect::<Vec<_>>(),
+            "RepoTags": names.iter().map(short_name).collect::<Vec<_>>(),
             "Layers": result.image.layers.iter().map(|layer| path(&layer.blob.digest)).collect::<Vec<_>>(),
         }]);
         files.push((

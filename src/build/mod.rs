@@ -30,7 +30,7 @@ use crate::sandbox::{Cancellation, Identity, Isolation, Network};
 use crate::snapshot::Times;
 use crate::store::Store;
 
-pub use base::{Image, resolve};
+pub use base::Image;
 pub use error::{BuildError, ErrorKind};
 pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
 pub use push::push;

@@ -1,16 +1,17 @@
 //! RUN, and `yado exec`: a process in a stage's tree.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::stage::Context;
 use super::steps::{STEP_FILES, passwd_error};
 use super::tree::Tree;
-use super::{BuildError, Env, Image, Timestamps, default_env, work_file};
+use super::{BuildError, Env, Timestamps, base, default_env, work_file};
 use crate::dockerfile;
-use crate::plan::{Run, Step};
+use crate::plan::{ImageRequest, Run, Step};
 use crate::report::{Event, Stream};
 use crate::rootfs::Users;
-use crate::sandbox::{self, Bind, Command, Credentials, Exit, Io, Network, Stubs};
+use crate::sandbox::{self, Bind, Command, Credentials, Exit, Io, Network, Stubs, View};
 
 /// The host name of steps: the same everywhere, since some programs write it down.
 const HOSTNAME: &str = "yado";
@@ -68,6 +69,10 @@ pub(super) fn run_step(
 /// What `yado exec` runs.
 #[derive(Debug)]
 pub struct ExecRequest {
+    /// The image.
+    pub image: ImageRequest,
+    /// Whether the registry is asked although the store has the image.
+    pub pull: bool,
     /// The program and its arguments; empty runs what the image would.
     pub args: Vec<String>,
     /// More variables.
@@ -86,7 +91,11 @@ pub struct ExecRequest {
 
 /// Runs a process in an image, with the caller's standard streams; what it
 /// changes is thrown away.
-pub fn exec(image: &Image, request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
+pub fn exec(request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
+    let bases = [(request.image.clone(), base::resolve(&request.image, request.pull, env)?)];
+    let bases = BTreeMap::from(bases);
+    base::fetch_layers(&bases, env)?;
+    let image = &bases[&request.image];
     let runtime = &image.config.config;
     let args = if request.args.is_empty() {
         let entrypoint = runtime.entrypoint.clone().unwrap_or_default();
@@ -156,8 +165,9 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
         binds: process.binds,
     };
     let places = ["/proc", "/sys", "/dev"].into_iter().map(|place| (place, true));
-    // What is shown in /dev stands in the step's own /dev, not in the tree.
-    let shown = command.binds.iter().filter(|bind| !bind.target.starts_with("/dev/"));
+    // With namespaces the step has a /dev of its own, where these are made.
+    let own_dev = env.isolation.view == View::Namespaces;
+    let shown = command.binds.iter().filter(|bind| !(own_dev && bind.target.starts_with("/dev/")));
     let targets = places.chain(shown.map(|bind| (bind.target.as_str(), bind.source.is_dir())));
     let mut stubs = Stubs::prepare(&root, targets).map_err(fail("make mount points in"))?;
     let exit = sandbox::run(&command, path, &env.isolation, io, &env.cancellation);
@@ -167,10 +177,11 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
 
 /// hosts, resolv.conf and hostname, fresh for one process, which may write to them.
 fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Bind>, BuildError> {
-    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
-    hosts += &format!("127.0.0.1\t{HOSTNAME}\n");
+    let mut hosts = format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
+    );
     for (name, address) in add_hosts {
-        hosts += &format!("{address}\t{name}\n");
+        hosts.extend([address, "\t", name, "\n"]);
     }
     let hostname = format!("{HOSTNAME}\n");
     let contents = [hosts.as_bytes(), &env.resolv_conf, hostname.as_bytes()];

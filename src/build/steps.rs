@@ -241,8 +241,10 @@ fn apply(
 ) -> Result<(), BuildError> {
     let root = open(path)?;
     let owner = match &copy.chown {
-        Some(text) => Users::read(&root).map_err(passwd_error)?.owner(text)?,
-        None => (0, 0),
+        Some(text) => Some(Users::read(&root).map_err(passwd_error)?.owner(text)?),
+        // Whose the files of a checkout are says nothing; in a stage it does.
+        None if copy.from == CopyFrom::Context => Some((0, 0)),
+        None => None,
     };
     let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
     let local = matches!(files.root, Root::Context(_));

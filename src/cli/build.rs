@@ -116,7 +116,7 @@ fn annotation(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn host(text: &str) -> Result<(String, String), String> {
+pub(super) fn host(text: &str) -> Result<(String, String), String> {
     let (name, address) = text
         .split_once('=')
         .or_else(|| text.split_once(':'))
@@ -137,13 +137,13 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 }
 
 /// Builds, writes the outputs, pushes.
-pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
+pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> {
     let outputs = flags.outputs()?;
     let names = flags.names(&outputs)?;
     let request = flags.request(&outputs)?;
     let progress = if flags.quiet { Progress::Quiet } else { flags.progress };
     let session = Session::open(global, progress, &flags.registry)?;
-    match build_and_write(&flags, &request, &outputs, &names, &session) {
+    match build_and_write(flags, &request, &outputs, &names, &session) {
         Ok(result) => {
             session.env.sink.event(Event::Finished {
                 image: Some(result.manifest.digest.to_string()),

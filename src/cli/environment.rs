@@ -80,5 +80,5 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, CliError> {
 
 /// Whether colours are welcome.
 pub(super) fn colour() -> bool {
-    path("NO_COLOR").is_none() && path("TERM").is_none_or(|term| term != PathBuf::from("dumb"))
+    path("NO_COLOR").is_none() && path("TERM").is_none_or(|term| term.as_os_str() != "dumb")
 }

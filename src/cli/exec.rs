@@ -34,6 +34,9 @@ pub(super) struct Flags {
     /// The network
     #[arg(long, value_name = "NETWORK", default_value = "default", value_parser = super::build::network)]
     network: Network,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "HOST:IP", value_parser = super::build::host)]
+    add_host: Vec<(String, String)>,
     /// Ask the registry even if the store has the image
     #[arg(long)]
     pull: bool,
@@ -44,9 +47,8 @@ pub(super) struct Flags {
 fn volume(text: &str) -> Result<Bind, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, read_only) = match parts.as_slice() {
-        [source, target] => (source, target, false),
+        [source, target] | [source, target, "rw"] => (source, target, false),
         [source, target, "ro"] => (source, target, true),
-        [source, target, "rw"] => (source, target, false),
         _ => return Err("expected SOURCE:TARGET or SOURCE:TARGET:ro".to_owned()),
     };
     if !target.starts_with('/') {
@@ -64,8 +66,6 @@ fn volume(text: &str) -> Result<Bind, String> {
 pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
     // Only what goes wrong is shown: the streams are the command's.
     let session = Session::open(global, Progress::Quiet, &flags.registry)?;
-    let wanted = ImageRequest { reference: flags.image.clone(), platform: Platform::host() };
-    let image = build::resolve(&wanted, flags.pull, &session.env)?;
     let env = flags
         .env
         .iter()
@@ -75,15 +75,17 @@ pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
         })
         .collect();
     let request = ExecRequest {
+        image: ImageRequest { reference: flags.image, platform: Platform::host() },
+        pull: flags.pull,
         args: flags.command,
         env,
         workdir: flags.workdir,
         user: flags.user,
         network: flags.network,
         binds: flags.volume,
-        add_hosts: Vec::new(),
+        add_hosts: flags.add_host,
     };
-    let code = match build::exec(&image, &request, &session.env)? {
+    let code = match build::exec(&request, &session.env)? {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
     };

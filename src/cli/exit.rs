@@ -45,7 +45,7 @@ pub(super) enum CliError {
     /// The build, with what a step wrote last and what may help.
     #[error("{source}")]
     Build {
-        source: BuildError,
+        source: Box<BuildError>,
         /// Lines of output, when the progress did not show them.
         output: Vec<String>,
         /// Lines to try next.
@@ -63,7 +63,7 @@ pub(super) enum CliError {
 
 impl From<BuildError> for CliError {
     fn from(source: BuildError) -> Self {
-        Self::Build { source, output: Vec::new(), hints: Vec::new() }
+        Self::Build { source: Box::new(source), output: Vec::new(), hints: Vec::new() }
     }
 }
 
@@ -82,20 +82,7 @@ pub(super) fn text(error: &CliError) -> String {
         }
     }
     match error {
-        // The places are rendered already.
-        CliError::Build { source: BuildError::Dockerfile(rendered), .. } => text += rendered,
-        CliError::Build {
-            source: BuildError::Step { stage, instruction, place, source }, ..
-        } => {
-            let _ = write!(
-                text,
-                "error: {place}: {instruction}\n  in [{stage}]: {}",
-                chain(source.as_ref())
-            );
-        }
-        CliError::Build { source, .. } => {
-            let _ = write!(text, "error: {}", chain(source));
-        }
+        CliError::Build { source, .. } => text += &build_text(source),
         other => {
             let _ = write!(text, "error: {}", chain(other));
         }
@@ -109,6 +96,17 @@ pub(super) fn text(error: &CliError) -> String {
         }
     }
     text
+}
+
+fn build_text(error: &BuildError) -> String {
+    match error {
+        // The places are rendered already.
+        BuildError::Dockerfile(rendered) => rendered.clone(),
+        BuildError::Step { stage, instruction, place, source } => {
+            format!("error: {place}: {instruction}\n  in [{stage}]: {}", chain(source.as_ref()))
+        }
+        other => format!("error: {}", chain(other)),
+    }
 }
 
 /// An error and its causes on one line.
@@ -129,13 +127,13 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 fn code(error: &CliError) -> u8 {
     match error {
         CliError::Usage(_) => USAGE,
-        CliError::Missing(_) => 66,
         CliError::Output(_) => 73,
         CliError::Build { source, .. } => of_kind(source.kind()),
         CliError::Sandbox(_) => 71,
         CliError::Store(_) => 74,
         CliError::Credentials(_) => 77,
-        CliError::Context(ContextError::Open { .. } | ContextError::Missing(_)) => 66,
+        CliError::Missing(_)
+        | CliError::Context(ContextError::Open { .. } | ContextError::Missing(_)) => 66,
         CliError::Context(_) => 65,
     }
 }

@@ -66,7 +66,7 @@ enum Command {
     /// Build an image from a Dockerfile
     Build(Box<build::Flags>),
     /// Run a command in an image, with the sandbox of a RUN step
-    Exec(exec::Flags),
+    Exec(Box<exec::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
     /// Show what this machine or pod allows, and which isolation follows
@@ -84,8 +84,8 @@ pub fn run() -> ExitCode {
     };
     let Arguments { global, command } = arguments;
     let done = match command {
-        Command::Build(flags) => build::run(&global, *flags),
-        Command::Exec(flags) => exec::run(&global, flags),
+        Command::Build(flags) => build::run(&global, &flags),
+        Command::Exec(flags) => exec::run(&global, *flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::Info => info::run(&global),
     };

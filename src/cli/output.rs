@@ -67,12 +67,12 @@ impl FromStr for Output {
             "oci" | "docker" => {
                 let format = if kind == "oci" { Format::Oci } else { Format::Docker };
                 match (keys.flag("tar", true)?, keys.take("dest")) {
-                    (true, dest) => Kind::Archive { format, dest: dest_of(dest) },
+                    (true, dest) => Kind::Archive { format, dest: dest_of(dest.as_deref()) },
                     (false, Some(dest)) => Kind::Layout { format, dest: dest.into() },
                     (false, None) => return Err("dest= is missing: the directory to write".into()),
                 }
             }
-            "tar" => Kind::Tar(dest_of(keys.take("dest"))),
+            "tar" => Kind::Tar(dest_of(keys.take("dest").as_deref())),
             "local" => Kind::Local(
                 keys.take("dest").ok_or("dest= is missing: the directory to write")?.into(),
             ),
@@ -87,8 +87,8 @@ impl FromStr for Output {
     }
 }
 
-fn dest_of(dest: Option<String>) -> Dest {
-    match dest.as_deref() {
+fn dest_of(dest: Option<&str>) -> Dest {
+    match dest {
         None | Some("-") => Dest::Stdout,
         Some(path) => Dest::File(path.into()),
     }

@@ -21,6 +21,7 @@ use super::duplicate::{DuplicateError, Duplicator, Form, Include, io_error};
 use super::owner::Owners;
 
 /// What is copied, and how.
+#[expect(missing_debug_implementations, reason = "a function has none")]
 pub struct CopyRequest<'a> {
     /// The sources, in order.
     pub sources: &'a [Source],
@@ -32,8 +33,9 @@ pub struct CopyRequest<'a> {
     pub destination: &'a Path,
     /// Whether it ended in a slash, or there are several sources.
     pub destination_is_directory: bool,
-    /// The owner of everything new; `None` keeps the sources'.
-    pub owner: (u32, u32),
+    /// The owner of everything new; `None` keeps the sources', and what is made
+    /// on the way to the destination is root's.
+    pub owner: Option<(u32, u32)>,
     /// The change of permission bits.
     pub chmod: Option<&'a Chmod>,
     /// The time of everything new, in seconds since 1970; `None` keeps the sources'.
@@ -199,7 +201,7 @@ fn is_dir(root: &OwnedFd, path: &Path) -> bool {
 fn duplicator<'a>(request: &'a CopyRequest<'_>, base: &'a OwnedFd) -> Duplicator<'a> {
     Duplicator {
         form: Form::Copy,
-        owner: Some(request.owner),
+        owner: request.owner,
         chmod: request.chmod,
         mtime: request.mtime,
         xattrs: request.xattrs,
@@ -238,8 +240,8 @@ fn destination_dir(
     request: &CopyRequest<'_>,
     path: &Path,
 ) -> Result<OwnedFd, CopyError> {
-    let created =
-        make_dirs(root, path, request.owner, request.owners).map_err(|error| match error {
+    let created = make_dirs(root, path, request.owner.unwrap_or_default(), request.owners)
+        .map_err(|error| match error {
             DuplicateError::Io { source, .. }
                 if source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) =>
             {

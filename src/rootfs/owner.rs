@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::fs::proc_path;
 
 /// The name of the extended attribute that records an owner.
-pub const OWNER_XATTR: &str = "user.yado.owner";
+pub(super) const OWNER_XATTR: &str = "user.yado.owner";
 
 /// Which owners files on disk can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

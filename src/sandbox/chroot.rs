@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, makedev};
@@ -155,7 +156,8 @@ impl Guests {
     }
 
     fn place_file(&mut self, bind: &Bind) -> io::Result<()> {
-        if !fs::metadata(&bind.source)?.is_file() {
+        let meta = fs::metadata(&bind.source)?;
+        if !meta.is_file() {
             return Err(io::Error::other(
                 "directories can be shown only with namespaces, which are refused here",
             ));
@@ -175,6 +177,7 @@ impl Guests {
         self.placed.push((crate::fs::reopen_dir(&parent)?, name.clone(), Some(kept)));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let copy = rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
+        rustix::fs::fchmod(&copy, Mode::from_raw_mode(meta.mode() & 0o777))?;
         io::copy(&mut fs::File::open(&bind.source)?, &mut fs::File::from(copy))?;
         Ok(())
     }

@@ -214,9 +214,24 @@ fn existing(root: &OwnedFd, path: &str) -> io::Result<Option<OwnedFd>> {
 }
 
 fn mount_bind(root: &OwnedFd, bind: &Bind) -> io::Result<()> {
+    if let Ok(inside) = Path::new(&bind.target).strip_prefix("/dev") {
+        make_mount_point(&target(root, "dev")?, inside, bind.source.is_dir())?;
+    }
     bind_path(&bind.source, target(root, &bind.target)?)?;
     if bind.read_only {
         sys::make_mount_read_only(target(root, &bind.target)?)?;
+    }
+    Ok(())
+}
+
+/// Makes `path` in the step's own `/dev`, which no one could prepare.
+fn make_mount_point(dev: &OwnedFd, path: &Path, is_dir: bool) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(0o755);
+    let dir = if is_dir { path } else { path.parent().unwrap_or(Path::new("")) };
+    let dir = crate::fs::create_dir_all_in_root(dev, dir, mode)?.fd;
+    if let (false, Some(name)) = (is_dir, path.file_name()) {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
     }
     Ok(())
 }
