@@ -213,7 +213,7 @@ pub fn export_tree(
     env: &Env,
 ) -> Result<(), BuildError> {
     let _transfer = transfer(&env.sink, TransferKind::Export, "files", None);
-    Tree::default().read(&result.image.layers, env, |root| match output {
+    Tree::new(Times::Keep).read(&result.image.layers, env, |root| match output {
         TreeOutput::Tar(out) => {
             let mut tar = TarWriter::new(out);
             crate::snapshot::write_upper(root, &[], Times::Keep, env.owners(), &mut tar)?;

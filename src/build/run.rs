@@ -12,6 +12,7 @@ use crate::plan::{ImageRequest, Run, Step};
 use crate::report::{Event, Stream};
 use crate::rootfs::Users;
 use crate::sandbox::{self, Bind, Command, Credentials, Exit, Io, Network, Stubs, View};
+use crate::snapshot::Times;
 
 /// The host name of steps: the same everywhere, since some programs write it down.
 const HOSTNAME: &str = "yado";
@@ -124,7 +125,7 @@ pub fn exec(request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
         network: request.network,
         binds,
     };
-    let mut tree = Tree::default();
+    let mut tree = Tree::new(Times::Keep);
     let (exit, _) =
         tree.change(&image.layers, true, env, |root| start(process, root, Io::Inherit, env))?;
     Ok(exit)

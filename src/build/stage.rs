@@ -71,7 +71,7 @@ pub(super) fn run(
 ) -> Result<StageResult, BuildError> {
     let context = Context { request, env, bases, stages };
     let mut result = begin(stage, &context)?;
-    let mut tree = Tree::default();
+    let mut tree = Tree::new(request.timestamps.times(result.epoch));
     let total = stage.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32;
     let mut number = 0;
     for step in &stage.steps {

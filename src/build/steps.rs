@@ -14,6 +14,7 @@ use crate::image::Digest;
 use crate::plan::{Copy, CopyFrom, Step, StepKind};
 use crate::report::Event;
 use crate::rootfs::{Chmod, CopyRequest, Include, Source, Users};
+use crate::snapshot::Times;
 
 /// Files that each step gets from yado, and that never reach a layer.
 pub(super) const STEP_FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
@@ -98,7 +99,7 @@ pub(super) fn run(
             }
             from => {
                 let layers = source_layers(from, context)?;
-                Tree::default().read(layers, env, |source| {
+                Tree::new(Times::Keep).read(layers, env, |source| {
                     let files = Selection::of_tree(copy, source)?;
                     tree.change(&state.layers, false, env, |path| {
                         apply(path, copy, &files, state, context)
@@ -114,8 +115,7 @@ pub(super) fn run(
         })?,
         StepKind::Config => return Ok(None),
     };
-    let times = context.request.timestamps.times(state.epoch);
-    tree.commit(&changed, &state.layers, times, context.request.compression, env)
+    tree.commit(&changed, &state.layers, context.request.compression, env)
 }
 
 pub(super) fn passwd_error(source: std::io::Error) -> BuildError {

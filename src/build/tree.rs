@@ -3,15 +3,15 @@
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, Timespec, Timestamps};
 
 use super::base::Layer;
 use super::{BuildError, Env};
 use crate::image::Descriptor;
 use crate::layer::{Compression, LayerWriter, TarWriter};
-use crate::report::{Transfer, TransferKind, transfer};
+use crate::report::{Sink, Transfer, TransferKind, transfer};
 use crate::rootfs::{Overlay, UnpackOptions, Upper};
 use crate::snapshot::{Counts, Index, Times};
 
@@ -47,8 +47,10 @@ impl Overlays {
 }
 
 /// A stage's files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tree {
+    /// What becomes of the times of files that steps make.
+    times: Times,
     /// Without overlay: the copy, and how many layers are in it.
     copied: Option<(PathBuf, usize)>,
 }
@@ -63,6 +65,10 @@ pub(super) enum Changed {
 }
 
 impl Tree {
+    pub(super) fn new(times: Times) -> Self {
+        Self { times, copied: None }
+    }
+
     /// Shows the files of `layers` to `action`, which may change them. `stubs`
     /// adds the usual mount points below everything, so that a step's are
     /// there without a trace in its layer.
@@ -85,7 +91,7 @@ impl Tree {
         for path in [&dir, &upper, &work, &merged] {
             fs::create_dir(path).map_err(io_error("create", path))?;
         }
-        copy_root_attributes(layers, lowers.last(), &upper, env)
+        self.prepare_root(layers, lowers.last(), &upper, env)
             .map_err(io_error("prepare", &upper))?;
         let overlay = Overlay::mount(&lowers, Some(Upper { upper: &upper, work: &work }), &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
@@ -124,7 +130,6 @@ impl Tree {
         &mut self,
         changed: &Changed,
         layers: &[Layer],
-        times: Times,
         compression: Compression,
         env: &Env,
     ) -> Result<Option<Layer>, BuildError> {
@@ -134,20 +139,20 @@ impl Tree {
             path: env.store.root().to_owned(),
             source: e,
         };
-        let transfer = transfer(&env.sink, TransferKind::Compress, "layer", None);
-        let out = Counting { inner: LayerWriter::new(blob, compression, env.threads), transfer };
+        let inner = LayerWriter::new(blob, compression, env.threads);
+        let out = Counting { inner, sink: &env.sink, transfer: None };
         let mut tar = TarWriter::new(out);
         let counts = match changed {
             Changed::Upper(upper) => {
                 let below = stack(layers, env)?;
-                crate::snapshot::write_upper(upper, &below, times, env.owners(), &mut tar)?
+                crate::snapshot::write_upper(upper, &below, self.times, env.owners(), &mut tar)?
             }
             Changed::Indexed(index) => {
                 let (tree, _) = self
                     .copied
                     .as_ref()
                     .ok_or_else(|| BuildError::Internal("a copied tree is missing".to_owned()))?;
-                crate::snapshot::write_changes(tree, index, times, env.owners(), &mut tar)?
+                crate::snapshot::write_changes(tree, index, self.times, env.owners(), &mut tar)?
             }
         };
         if counts == Counts::default() {
@@ -165,6 +170,33 @@ impl Tree {
             (Changed::Indexed(_), None) => {}
         }
         Ok(Some(Layer { diff_id, blob }))
+    }
+
+    /// The root of the upper directory is the root that is seen: it gets what the
+    /// topmost layer's has, and a time that is the same every time.
+    fn prepare_root(
+        &self,
+        layers: &[Layer],
+        top: Option<&PathBuf>,
+        upper: &Path,
+        env: &Env,
+    ) -> io::Result<()> {
+        let upper = crate::fs::open_dir(upper)?;
+        let mut mode = Mode::from_raw_mode(0o755);
+        if let (false, Some(top)) = (layers.is_empty(), top) {
+            let top = crate::fs::open_dir(top)?;
+            let stat = rustix::fs::fstat(&top)?;
+            mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+            let owner = crate::rootfs::recorded_of(&top).unwrap_or((stat.st_uid, stat.st_gid));
+            crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners())?;
+        }
+        rustix::fs::fchmod(&upper, mode)?;
+        if let Times::Clamp(epoch) = self.times {
+            let time = Timespec { tv_sec: epoch, tv_nsec: 0 };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::futimens(&upper, &times)?;
+        }
+        Ok(())
     }
 
     /// The copied tree with all of `layers` in it.
@@ -275,40 +307,24 @@ fn bottom(stubs: bool, env: &Env) -> Result<PathBuf, BuildError> {
     Ok(path)
 }
 
-/// The root of the upper directory is the root that is seen: it gets what the
-/// topmost layer's has.
-fn copy_root_attributes(
-    layers: &[Layer],
-    top: Option<&PathBuf>,
-    upper: &Path,
-    env: &Env,
-) -> io::Result<()> {
-    let upper = crate::fs::open_dir(upper)?;
-    let mut mode = Mode::from_raw_mode(0o755);
-    if let (false, Some(top)) = (layers.is_empty(), top) {
-        let top = crate::fs::open_dir(top)?;
-        let stat = rustix::fs::fstat(&top)?;
-        mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-        let owner = crate::rootfs::recorded_of(&top).unwrap_or((stat.st_uid, stat.st_gid));
-        crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners())?;
-    }
-    Ok(rustix::fs::fchmod(&upper, mode)?)
-}
-
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Io { action, path: path.to_owned(), source }
 }
 
-/// Reports what passes through.
-struct Counting<W> {
+/// Reports what passes through, from the first byte on: a step that changed
+/// nothing has no layer to tell of.
+struct Counting<'a, W> {
     inner: W,
-    transfer: Transfer,
+    sink: &'a Arc<dyn Sink>,
+    transfer: Option<Transfer>,
 }
 
-impl<W: Write> Write for Counting<W> {
+impl<W: Write> Write for Counting<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.transfer.advance(count as u64);
+        self.transfer
+            .get_or_insert_with(|| transfer(self.sink, TransferKind::Compress, "layer", None))
+            .advance(count as u64);
         Ok(count)
     }
 

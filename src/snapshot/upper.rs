@@ -16,8 +16,8 @@ use crate::rootfs::Owners;
 /// Writes what stands in `upper`, the upper directory of an overlay that is no
 /// longer mounted; `below` are the trees under it, the lowest first.
 ///
-/// The root itself is written only when a step changed it: `root_was` is its
-/// mode and owner before.
+/// The root itself is written only when its mode or owner is another than that
+/// of the topmost tree below.
 pub fn write_upper<W: Write>(
     upper: &Path,
     below: &[PathBuf],
