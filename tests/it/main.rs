@@ -1,0 +1,10 @@
+//! `yado build` and `yado exec` as their users meet them: the binary, real
+//! registries, and images judged by programs that are not yado.
+//!
+//! The tests run as whoever starts them, and hold for root, for a user with
+//! subordinate ids and for a user with none; `tests/identities.sh` runs all three.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod harness;
