@@ -1,8 +1,59 @@
-# The everyday commands.
+# The everyday commands. CONTRIBUTING.md says what each is for.
 
-.PHONY: test
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
 
-# Everything that CI runs.
+TARGET := $(shell uname -m)-unknown-linux-gnu
+YADO := target/$(TARGET)/release/yado
+# The budget of the static binary: 15 MiB.
+BUDGET := 15728640
+STEPS := setup lint unit it release demo
+
+.PHONY: test $(STEPS) install help
+
+help:
+	@echo 'make demo   build, push and run an example on this machine'
+	@echo 'make test   everything that CI runs: $(STEPS)'
+
+# Everything that CI runs, with the time of each step.
 test:
+	@times=; for step in $(STEPS); do \
+	  echo "== $$step"; from=$$SECONDS; \
+	  $(MAKE) --no-print-directory $$step || { echo "== $$step failed"; exit 1; }; \
+	  times+=$$(printf '\n%6ds  %s' $$((SECONDS - from)) $$step); \
+	done; echo "== all passed$$times"
+
+# Debian's packages; root is needed only when one is missing.
+install:
+	docker/install.sh
+
+setup: install
+	cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+lint:
 	cargo fmt --check
-	cargo test --locked
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked
+	shellcheck .ci/run docker/*.sh $(wildcard tests/*.sh)
+
+unit:
+	cargo test --lib --bins --locked
+	cargo test --doc --locked
+
+# The integration tests: as root, as a user with subordinate ids, as a user with one id.
+it:
+	tests/identities.sh
+
+# The static binary. The flag is not in .cargo/config.toml: without --target it would hold for
+# procedural macros too, which cannot be static.
+release:
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(TARGET)
+	file --brief $(YADO) | grep -E 'static(-pie|ally) linked'
+	! ldd $(YADO) 2>/dev/null | grep -F '=>'
+	size=$$(stat --format=%s $(YADO)); echo "$$size of $(BUDGET) bytes"; test $$size -lt $(BUDGET)
+
+demo: install release
+	YADO=$(YADO) docker/demo.sh

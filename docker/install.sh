@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests and the demonstration use, from Debian's packages.
-# Does nothing when all of it is there.
+# Installs what building, the tests and the demonstration use, from Debian's packages.
+# Does nothing, and needs no root, when all of it is there.
 set -euo pipefail
 
 packages=(
+  make gcc libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   busybox-static jq curl ca-certificates
 )
