@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, makedev}
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::child::{Control, Ended, Failure, Message, Spec, wait_while_wanted};
+use super::protocol::{Control, Ended, Failure, Message, Spec};
 use super::{Bind, Network, step};
 use crate::fs::open_in_root;
 use crate::sys::{self, Fork};
@@ -65,7 +65,7 @@ fn run(spec: &Spec, control: &mut Control) -> Result<Ended, Failure> {
         }
         Fork::Parent(pid) => pid,
     };
-    let waited = wait_while_wanted(control, step);
+    let waited = control.wait_while_wanted(step);
     if !matches!(waited, Ok(true)) {
         let _ = rustix::process::kill_process(step, Signal::KILL);
     }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Signal, WaitOptions};
 
-use super::child::{Control, Ended, Failure, Message, Spec};
+use super::protocol::{Control, Ended, Failure, Message, Spec};
 use super::{Bind, Network, step};
 use crate::fs::{open_in_root, proc_path};
 use crate::sys::{self, Fork};

@@ -26,6 +26,7 @@ mod command;
 mod identity;
 mod init;
 mod probe;
+mod protocol;
 mod run;
 mod step;
 mod stubs;

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::{self, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::child::{self, ARG0, ChildView, Ended, Message, Spec};
+use super::child::ARG0;
+use super::protocol::{self, ChildView, Ended, Message, Spec};
 use super::{Command, Isolation, SandboxError, View};
 use crate::report::Stream;
 
@@ -140,7 +141,7 @@ fn converse(
     isolation: &Isolation,
     pid: u32,
 ) -> Result<Exit, SandboxError> {
-    child::send(control, spec).map_err(SandboxError::system("send to the sandbox's child"))?;
+    protocol::send(control, spec).map_err(SandboxError::system("send to the sandbox's child"))?;
     let mut lines = BufReader::new(control);
     let mut line = Vec::new();
     loop {

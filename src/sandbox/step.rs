@@ -11,7 +11,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::Command;
-use super::child::Failure;
+use super::protocol::Failure;
 use crate::sys;
 
 /// The capabilities that Docker gives a container; a build step expects them.
