@@ -55,7 +55,7 @@ pub(super) struct Session {
 pub(super) fn open_store(global: &Global) -> Result<(Store, Isolation), CliError> {
     let isolation = sandbox::enter(global.isolation.into())?;
     let root = global.root.clone().map_or_else(environment::store_root, Ok)?;
-    let store = Store::open(&root, &isolation.ids.fingerprint())?;
+    let store = Store::open(&root, &isolation.fingerprint())?;
     Ok((store, isolation))
 }
 

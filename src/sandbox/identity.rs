@@ -16,6 +16,7 @@ use rustix::process::{Gid, Uid, WaitOptions};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use super::SandboxError;
+use super::probe::attempt;
 use crate::image::Digest;
 use crate::sys::{self, Fork};
 
@@ -81,6 +82,13 @@ impl Isolation {
         };
         format!("isolation: {view}, {identity}")
     }
+
+    /// A short name of the owners that files on disk have here; trees made under
+    /// others are of no use.
+    pub fn fingerprint(&self) -> String {
+        let owners = (&self.ids.uids, &self.ids.gids, self.identity == Identity::Single);
+        Digest::of(format!("{owners:?}").as_bytes()).short().to_owned()
+    }
 }
 
 /// The ids of a user namespace.
@@ -110,11 +118,6 @@ impl IdMap {
                 .any(|Extent(inside, _, count)| (*inside..inside + count).contains(&u64::from(id)))
         };
         within(&self.uids, uid) && within(&self.gids, gid)
-    }
-
-    /// A short name of this mapping; trees on disk made under another one are of no use here.
-    pub fn fingerprint(&self) -> String {
-        Digest::of(format!("{:?} {:?}", self.uids, self.gids).as_bytes()).short().to_owned()
     }
 
     /// Gives the process `pid`, in a user namespace just made, every id that
@@ -151,11 +154,14 @@ pub fn enter(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
     let refused =
         |wanted, reason: &str| Err(SandboxError::Unavailable { wanted, reason: reason.to_owned() });
     match (choice, &isolation.view) {
-        (IsolationChoice::Namespaces, View::Chroot) => {
-            refused("namespaces", isolation.remarks.first().map_or("refused", String::as_str))
+        (IsolationChoice::Namespaces, View::Chroot) => refused(
+            "isolation by namespaces",
+            isolation.remarks.first().map_or("refused", String::as_str),
+        ),
+        (IsolationChoice::Namespaces, View::None(reason)) => {
+            refused("isolation by namespaces", reason)
         }
-        (IsolationChoice::Namespaces, View::None(reason)) => refused("namespaces", reason),
-        (IsolationChoice::Chroot, View::None(reason)) => refused("chroot", reason),
+        (IsolationChoice::Chroot, View::None(reason)) => refused("isolation by chroot", reason),
         _ => Ok(isolation),
     }
 }
@@ -166,34 +172,50 @@ fn current_ids() -> Result<IdMap, SandboxError> {
 
 fn enter_as_root(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
     let ids = current_ids()?;
-    let real =
-        |view, remarks| Isolation { view, identity: Identity::Real, ids: ids.clone(), remarks };
+    // Without CAP_CHOWN root is a user like any other.
+    let identity = if may(CapabilitySet::CHOWN) { Identity::Real } else { Identity::Single };
+    let root = |view, remarks| Isolation { view, identity, ids: ids.clone(), remarks };
     if choice == IsolationChoice::Chroot {
         // A private mount namespace does no harm where it can be had.
         let _ = private_mounts(UnshareFlags::empty());
-        return Ok(real(chroot_view("it was asked for"), Vec::new()));
+        return Ok(root(chroot_view("it was asked for"), Vec::new()));
     }
+    let step = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID;
     let error = match private_mounts(UnshareFlags::empty()) {
-        Ok(()) => match probe_nested() {
-            Ok(()) => return Ok(real(View::Namespaces, Vec::new())),
+        Ok(()) => match attempt(|| sys::unshare(step)) {
+            Ok(()) => return Ok(root(View::Namespaces, Vec::new())),
             Err(error) => error,
         },
-        // Without CAP_SYS_ADMIN a user namespace may give it.
-        Err(_) => match user_namespace(&Mapping::Same(ids.clone())) {
-            Ok(()) => return Ok(real(View::Namespaces, Vec::new())),
+        // Without CAP_SYS_ADMIN a user namespace may give it. A failed attempt would
+        // leave this process in a namespace without ids, where chroot is of no use.
+        Err(_) => match attempt(|| user_namespace(&Mapping::Same(ids.clone())).map(drop)) {
+            Ok(()) => {
+                user_namespace(&Mapping::Same(ids.clone()))
+                    .map_err(SandboxError::system("make a user namespace"))?;
+                return Ok(root(View::Namespaces, Vec::new()));
+            }
             Err(error) => error,
         },
     };
     let remark = format!(
         "user namespaces are refused ({error}); a pod gets them with the seccomp profile Unconfined or a runtime profile that allows unshare"
     );
-    Ok(real(chroot_view(&remark), vec![remark]))
+    Ok(root(chroot_view(&remark), vec![remark]))
+}
+
+/// The effective user and group.
+fn own_ids() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// Whether this process has a capability in effect.
+fn may(capability: CapabilitySet) -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// The chroot view, if the capability for it is there.
 fn chroot_view(remark: &str) -> View {
-    let effective = rustix::thread::capabilities(None).map(|sets| sets.effective);
-    if effective.is_ok_and(|set| set.contains(CapabilitySet::SYS_CHROOT)) {
+    if may(CapabilitySet::SYS_CHROOT) {
         View::Chroot
     } else {
         View::None(format!("{remark}, and chroot needs CAP_SYS_CHROOT"))
@@ -201,14 +223,13 @@ fn chroot_view(remark: &str) -> View {
 }
 
 fn enter_as_user(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mut remarks = Vec::new();
     let mut identity = Identity::Single;
-    let mut mapping = Mapping::Single { uid, gid };
-    match subordinate(uid) {
+    let mut mapping = Mapping::Single;
+    match subordinate(own_ids().0) {
         Ok((uids, gids)) => {
             identity = Identity::Subordinate;
-            mapping = Mapping::Subordinate { uid, gid, uids, gids };
+            mapping = Mapping::Subordinate { uids, gids };
         }
         Err(remark) => remarks.push(remark),
     }
@@ -221,7 +242,15 @@ fn enter_as_user(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
         });
     }
     match user_namespace(&mapping) {
-        Ok(()) => Ok(Isolation { view: View::Namespaces, identity, ids: current_ids()?, remarks }),
+        Ok(fallen_back) => {
+            if let Some(reason) = fallen_back {
+                identity = Identity::Single;
+                remarks.push(format!(
+                    "the subordinate ids cannot be had ({reason}), so files can have one owner only; newuidmap wants its set-user-id bit or file capability, and a process that may gain privileges (in a pod allowPrivilegeEscalation)"
+                ));
+            }
+            Ok(Isolation { view: View::Namespaces, identity, ids: current_ids()?, remarks })
+        }
         Err(error) => {
             let reason = format!(
                 "user namespaces are refused ({error}); allow them (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0; in a pod the seccomp profile Unconfined), or run as root"
@@ -245,54 +274,35 @@ fn private_mounts(flags: UnshareFlags) -> io::Result<()> {
     )?)
 }
 
-/// Whether a child could make the namespaces of a step.
-fn probe_nested() -> io::Result<()> {
-    match sys::fork()? {
-        Fork::Child => {
-            let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID;
-            let code = match sys::unshare(flags) {
-                Ok(()) => 0,
-                Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
-            };
-            sys::exit_now(code)
-        }
-        Fork::Parent(pid) => {
-            let status = rustix::process::waitpid(Some(pid), WaitOptions::empty())?;
-            match status.and_then(|(_, status)| status.exit_status()) {
-                Some(0) => Ok(()),
-                code => Err(io::Error::from_raw_os_error(code.unwrap_or(libc::EPERM))),
-            }
-        }
-    }
-}
-
 /// Which ids a new user namespace gets.
 enum Mapping {
     /// All of this process's, under the same numbers.
     Same(IdMap),
     /// The own id as 0, the subordinate ones from 1 on.
-    Subordinate { uid: u32, gid: u32, uids: Vec<(u64, u64)>, gids: Vec<(u64, u64)> },
+    Subordinate { uids: Ranges, gids: Ranges },
     /// The own id as 0.
-    Single { uid: u32, gid: u32 },
+    Single,
 }
 
 /// Makes a user namespace with a private mount namespace and becomes root in it.
 ///
 /// The ids are written by a forked helper that stays outside, since only there
-/// it (or the set-id program `newuidmap`) may map more than one.
-fn user_namespace(mapping: &Mapping) -> io::Result<()> {
+/// it (or the set-id program `newuidmap`) may map more than one. Where that
+/// program is refused, it is one id after all; then the result says why.
+fn user_namespace(mapping: &Mapping) -> io::Result<Option<String>> {
     let (ready_read, ready_write) = io::pipe()?;
     let (answer_read, mut answer_write) = io::pipe()?;
     let pid = process::id();
+    let (uid, gid) = own_ids();
     let mut helper = None;
-    if !matches!(mapping, Mapping::Single { .. }) {
+    if !matches!(mapping, Mapping::Single) {
         match sys::fork()? {
             Fork::Child => {
                 drop(ready_write);
                 let mut ready_read = ready_read;
                 let mut byte = [0];
                 let started = ready_read.read(&mut byte).is_ok_and(|count| count == 1);
-                let result = if started { write_maps(mapping, pid) } else { Ok(()) };
+                let result = if started { write_maps(mapping, pid, (uid, gid)) } else { Ok(()) };
                 if let Err(error) = result {
                     let _ = answer_write.write_all(error.to_string().as_bytes());
                 }
@@ -304,37 +314,46 @@ fn user_namespace(mapping: &Mapping) -> io::Result<()> {
     drop(answer_write);
     let unshared = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS);
     let result = unshared.and_then(|()| {
-        if let Mapping::Single { uid, gid } = mapping {
-            fs::write("/proc/self/setgroups", "deny")?;
-            fs::write("/proc/self/uid_map", format!("0 {uid} 1\n"))?;
-            return fs::write("/proc/self/gid_map", format!("0 {gid} 1\n"));
+        if let Mapping::Single = mapping {
+            return write_single(uid, gid).map(|()| None);
         }
         (&ready_write).write_all(&[1])?;
         let mut answer = String::new();
         (&answer_read).read_to_string(&mut answer)?;
-        if answer.is_empty() { Ok(()) } else { Err(io::Error::other(answer)) }
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        match mapping {
+            Mapping::Subordinate { .. } => write_single(uid, gid).map(|()| Some(answer)),
+            _ => Err(io::Error::other(answer)),
+        }
     });
     drop(ready_write);
     if let Some(child) = helper {
         rustix::process::waitpid(Some(child), WaitOptions::empty())?;
     }
-    result?;
+    let fallen_back = result?;
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
-    Ok(rustix::mount::mount_change(
-        c"/",
-        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
-    )?)
+    rustix::mount::mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    Ok(fallen_back)
 }
 
-fn write_maps(mapping: &Mapping, pid: u32) -> io::Result<()> {
+/// Gives this process, in a user namespace just made, one id: the old one, as 0.
+fn write_single(uid: u32, gid: u32) -> io::Result<()> {
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1\n"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1\n"))
+}
+
+fn write_maps(mapping: &Mapping, pid: u32, (uid, gid): (u32, u32)) -> io::Result<()> {
     match mapping {
         Mapping::Same(ids) => ids.write_same(pid),
-        Mapping::Subordinate { uid, gid, uids, gids } => {
-            newidmap("newuidmap", pid, *uid, uids)?;
-            newidmap("newgidmap", pid, *gid, gids)
+        Mapping::Subordinate { uids, gids } => {
+            newidmap("newuidmap", pid, uid, uids)?;
+            newidmap("newgidmap", pid, gid, gids)
         }
-        Mapping::Single { .. } => Ok(()),
+        Mapping::Single => Ok(()),
     }
 }
 
@@ -351,7 +370,8 @@ fn newidmap(program: &str, pid: u32, own: u32, ranges: &[(u64, u64)]) -> io::Res
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    // It says its own name.
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 type Ranges = Vec<(u64, u64)>;

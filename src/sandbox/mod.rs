@@ -44,7 +44,7 @@ pub use stubs::Stubs;
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The isolation that was asked for is not to be had.
-    #[error("{wanted} isolation is not possible here: {reason}")]
+    #[error("{wanted} is not possible here: {reason}")]
     Unavailable {
         /// What was asked for.
         wanted: &'static str,

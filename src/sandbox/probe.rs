@@ -23,29 +23,31 @@ pub struct Probe {
 /// behind. `scratch` is a directory of the store's file system that may be
 /// written to. Must be called while the process has one thread, after `enter`.
 pub fn probe(scratch: &Path) -> Vec<Probe> {
-    let attempt =
-        |name, action: &dyn Fn() -> io::Result<()>| Probe { name, result: in_child(action) };
+    let probe = |name, action: &dyn Fn() -> io::Result<()>| Probe {
+        name,
+        result: attempt(action).map_err(|e| e.to_string()),
+    };
     let namespaces = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
     vec![
-        attempt("user and mount namespace", &|| sys::unshare(namespaces)),
-        attempt("pid, ipc and uts namespace", &|| {
+        probe("user and mount namespace", &|| sys::unshare(namespaces)),
+        probe("pid, ipc and uts namespace", &|| {
             sys::unshare(
                 namespaces | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS,
             )
         }),
-        attempt("network namespace (RUN --network=none)", &|| {
+        probe("network namespace (RUN --network=none)", &|| {
             sys::unshare(namespaces | UnshareFlags::NEWNET)?;
             sys::loopback_up()
         }),
-        attempt("chroot", &|| Ok(rustix::process::chroot(c"/")?)),
-        attempt("device nodes", &|| {
+        probe("chroot", &|| Ok(rustix::process::chroot(c"/")?)),
+        probe("device nodes", &|| {
             let kind = rustix::fs::FileType::CharacterDevice;
             let mode = rustix::fs::Mode::from_raw_mode(0o600);
             let node = scratch.join("node");
             rustix::fs::mknodat(rustix::fs::CWD, &node, kind, mode, rustix::fs::makedev(1, 3))?;
             std::fs::remove_file(node)
         }),
-        attempt("overlay in the store", &|| overlay(scratch)),
+        probe("overlay in the store", &|| overlay(scratch)),
     ]
 }
 
@@ -77,19 +79,19 @@ fn overlay(scratch: &Path) -> io::Result<()> {
     mounted.map_err(Into::into)
 }
 
-fn in_child(action: &dyn Fn() -> io::Result<()>) -> Result<(), String> {
-    let pid = match sys::fork().map_err(|e| e.to_string())? {
+/// Tries something in a child, which it cannot outlive.
+pub(super) fn attempt(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let pid = match sys::fork()? {
         Fork::Child => {
-            let code = action().map_or_else(|e| e.raw_os_error().unwrap_or(255), |()| 0);
-            sys::exit_now(code)
+            let failed = |e: io::Error| e.raw_os_error().unwrap_or(libc::EPERM);
+            sys::exit_now(action().map_or_else(failed, |()| 0))
         }
         Fork::Parent(pid) => pid,
     };
-    let status =
-        rustix::process::waitpid(Some(pid), WaitOptions::empty()).map_err(|e| e.to_string())?;
+    let status = rustix::process::waitpid(Some(pid), WaitOptions::empty())?;
     match status.and_then(|(_, status)| status.exit_status()) {
         Some(0) => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(code).to_string()),
-        None => Err("the attempt was killed".to_owned()),
+        Some(code) => Err(io::Error::from_raw_os_error(code)),
+        None => Err(io::Error::other("the attempt was killed")),
     }
 }

@@ -92,7 +92,10 @@ pub fn run(
         View::Namespaces => ChildView::Namespaces,
         View::Chroot => ChildView::Chroot,
         View::None(reason) => {
-            return Err(SandboxError::Unavailable { wanted: "any", reason: reason.clone() });
+            return Err(SandboxError::Unavailable {
+                wanted: "isolation for a step",
+                reason: reason.clone(),
+            });
         }
     };
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::system("make a socket"))?;

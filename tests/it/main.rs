@@ -7,4 +7,6 @@
 
 mod support;
 
+mod figures;
 mod harness;
+mod isolation;

@@ -1,6 +1,7 @@
 //! The binary under test.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use super::{WorkDir, eventually};
 /// A `yado` command that is not started yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Yado {
+    observer: Vec<String>,
     args: Vec<String>,
     env: BTreeMap<String, String>,
     stdin: Vec<u8>,
@@ -57,12 +59,19 @@ impl Yado {
         set("XDG_RUNTIME_DIR", &work.path("home/run"));
         set("PATH", Path::new("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
         Self {
+            observer: Vec::new(),
             args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
             env,
             stdin: Vec::new(),
             dir: work.path("."),
             timeout: Duration::from_secs(120),
         }
+    }
+
+    /// Starts it by a program that watches it.
+    pub(crate) fn under<S: AsRef<str>>(mut self, observer: impl IntoIterator<Item = S>) -> Self {
+        self.observer = observer.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
     }
 
     /// Adds arguments right after the subcommand.
@@ -97,8 +106,11 @@ impl Yado {
 
     /// Starts it, in a process group of its own.
     pub(crate) fn start(self) -> Running {
-        let mut child = Command::new(binary())
-            .args(&self.args)
+        let binary = binary();
+        let words = self.observer.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let words: Vec<&OsStr> = words.chain(self.args.iter().map(OsStr::new)).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .env_clear()
             .envs(&self.env)
             .current_dir(&self.dir)
@@ -107,7 +119,7 @@ impl Yado {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .unwrap_or_else(|e| panic!("start {}: {e}", binary().display()));
+            .unwrap_or_else(|e| panic!("start {}: {e}", words[0].display()));
         let mut stdin = child.stdin.take().unwrap();
         let bytes = self.stdin.clone();
         // A thread of its own, since it may not be read; then writing to it fails.

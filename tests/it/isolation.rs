@@ -1,0 +1,47 @@
+//! What is left when the machine takes something away: which isolation follows,
+//! that the image is the same, and what the user is told.
+
+use crate::support::{Identity, WorkDir};
+
+const DOCKERFILE: &str =
+    "FROM {base}\nRUN echo built > /result && mkdir /dir && id -u >> /result\n";
+
+/// Privileges withheld by setpriv, and what `yado` makes of the rest.
+#[test]
+fn fewer_privileges_build_the_same_image() {
+    let whole = WorkDir::new();
+    let digest = whole.built(DOCKERFILE).digest;
+    // What is taken away, and the isolation that is left.
+    let rows: &[(&str, &str)] = match Identity::here() {
+        Identity::Root => &[
+            ("--bounding-set=-sys_admin", "(user, mount, pid, ipc, uts), real ids"),
+            ("--no-new-privs", "(user, mount, pid, ipc, uts), real ids"),
+        ],
+        Identity::Subordinate | Identity::Single => {
+            &[("--no-new-privs", "(user, mount, pid, ipc, uts), one id")]
+        }
+    };
+    for (taken, left) in rows {
+        let work = WorkDir::new();
+        let output =
+            work.build(DOCKERFILE).under(["setpriv", *taken, "--inh-caps=-all"]).succeeds();
+        output.says(left);
+        assert_eq!(work.image().digest, digest, "{taken}");
+    }
+}
+
+/// Where nothing is possible, RUN says what would make it so; the rest works.
+#[test]
+fn without_any_isolation_only_run_fails() {
+    let work = WorkDir::new();
+    if Identity::here() == Identity::Root {
+        let nothing = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+        work.build(DOCKERFILE).under(nothing).fails(71).says("CAP_SYS_CHROOT");
+        work.write("context/file", "content");
+        work.build("FROM {base}\nCOPY file /\n").under(nothing).succeeds();
+        assert_eq!(work.image().text("file"), "content");
+    } else {
+        let flags = ["--isolation", "chroot"];
+        work.build(DOCKERFILE).flags(flags).fails(71).says("an ordinary user may not chroot");
+    }
+}
