@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::SnapshotError;
 use super::archive::{Archive, Counts, Times, join, read_error};
@@ -74,6 +75,31 @@ impl Index {
             Ok(Node { mark: Mark::of_dir(dir)?, children })
         }
         Ok(Self { root: directory(&crate::fs::open_dir(root)?)? })
+    }
+}
+
+impl Index {
+    /// Takes the file at `path` for unchanged if it is still the same file: one
+    /// that was out of the step's reach, but moved away and back by the sandbox.
+    pub fn forgive(&mut self, root: &Path, path: &Path) -> io::Result<()> {
+        let root_fd = crate::fs::open_dir(root)?;
+        let file = crate::fs::open_in_root(&root_fd, path, OFlags::PATH, Mode::empty())?;
+        let now = Mark::of_file(&rustix::fs::fstat(&file)?);
+        let real = std::fs::read_link(crate::fs::proc_path(&file))?;
+        let inside = real.strip_prefix(root).map_err(io::Error::other)?;
+        let mut node = &mut self.root;
+        for name in inside {
+            let name = CString::new(name.as_bytes())?;
+            let Some(below) = node.children.get_mut(&name) else { return Ok(()) };
+            node = below;
+        }
+        if let (Mark::File { inode, size, .. }, Mark::File { inode: inode_now, size: size_now, .. }) =
+            (&node.mark, &now)
+            && (inode, size) == (inode_now, size_now)
+        {
+            node.mark = now;
+        }
+        Ok(())
     }
 }
 
