@@ -10,3 +10,4 @@ mod support;
 mod figures;
 mod harness;
 mod isolation;
+mod steps;
