@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::base::{Image, Layer};
 use super::stage::{Context, StageResult};
 use super::tree::Tree;
@@ -181,15 +183,24 @@ impl<'a> Selection<'a> {
         };
         let mut selection = Self { root, paths: Vec::new(), exclude };
         for source in &copy.sources {
-            let found = {
+            let mut found = {
                 // What --exclude leaves out of a directory is left out below; here
                 // only what the ignore file hides is.
                 let hidden = |path: &Path, is_dir: bool| selection.hidden(path, is_dir);
                 select(selection.root(), &source.value, &hidden, place)?
             };
+            found.retain(|path| !selection.excludes_file(path));
             selection.paths.extend(found);
         }
         Ok(selection)
+    }
+
+    /// Whether a source is a file that `--exclude` names: `--exclude=*.txt hom*`.
+    fn excludes_file(&self, path: &Path) -> bool {
+        let (Some(exclude), Some(name)) = (&self.exclude, path.file_name()) else { return false };
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        exclude.matches(&name.to_string_lossy())
+            && crate::fs::open_in_root(self.root(), path, flags, Mode::empty()).is_err()
     }
 
     fn root(&self) -> &OwnedFd {
