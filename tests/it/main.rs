@@ -8,6 +8,7 @@
 mod support;
 
 mod figures;
+mod copy;
 mod harness;
 mod isolation;
 mod steps;

@@ -185,7 +185,7 @@ fn exec_passes_on_streams_and_code() {
         Identity::Root | Identity::Subordinate => {
             assert_eq!(other_user.succeeds().stdout, "1000\n");
         }
-        Identity::Single => drop(other_user.fails(71).says(NO_SUCH_ID)),
+        Identity::Single => drop(other_user.fails(65).says(NO_SUCH_ID)),
     }
 }
 

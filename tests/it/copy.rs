@@ -1,0 +1,346 @@
+//! COPY and ADD: what lands where, as whose, and what is refused.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use crate::support::{Identity, Image, WorkDir, tool};
+
+/// A directory with something of everything in `context/`.
+fn context(work: &WorkDir) {
+    for (path, mode) in [
+        ("a.txt", 0o644),
+        ("b.txt", 0o640),
+        ("run.sh", 0o755),
+        ("dir/one", 0o644),
+        ("dir/two", 0o600),
+        ("dir/.hidden", 0o644),
+        ("dir/sub/three", 0o644),
+        ("packed/in/file", 0o640),
+    ] {
+        let written = work.write(&format!("context/{path}"), format!("this is {path}\n"));
+        fs::set_permissions(written, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (path, mode) in
+        [("dir", 0o755), ("dir/sub", 0o700), ("packed", 0o755), ("packed/in", 0o750)]
+    {
+        let path = work.path("context").join(path);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::create_dir(work.path("context/links")).unwrap();
+    fs::set_permissions(work.path("context/links"), fs::Permissions::from_mode(0o755)).unwrap();
+    for (link, target) in [
+        ("link", "a.txt"),
+        ("out", "/etc/passwd"),
+        ("outdir", "/etc"),
+        ("up", "../../../../../../../etc"),
+        ("links/beside", "../a.txt"),
+        ("links/out", "/etc/passwd"),
+        ("links/up", "../../../../../../../etc"),
+        ("links/nowhere", "nowhere"),
+        ("packed/in/link", "/etc/passwd"),
+    ] {
+        symlink(target, work.path("context").join(link)).unwrap();
+    }
+    tool(Command::new("mkfifo").arg(work.path("context/fifo")));
+    // Made by others than yado, each with its own program.
+    for (name, flag) in [("tar", "-c"), ("tar.gz", "-cz"), ("tar.bz2", "-cj"), ("tar.xz", "-cJ")] {
+        tool(
+            Command::new("tar")
+                .current_dir(work.path("context/packed"))
+                .args(["--owner=app:1000", "--group=staff:50", flag, "-f"])
+                .arg(work.path("context").join(format!("data.{name}")))
+                .arg("in"),
+        );
+    }
+    tool(
+        Command::new("zstd")
+            .args(["-q"])
+            .arg(work.path("context/data.tar"))
+            .arg("-o")
+            .arg(work.path("context/data.tar.zst")),
+    );
+    for name in ["fake.tar.gz", "fake.tar"] {
+        let path = work.write(&format!("context/{name}"), "\x1f\u{8b}not packed\n");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+}
+
+fn listing(image: &Image) -> Vec<String> {
+    image.top().entries.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn sources_land_where_the_reference_says() {
+    let work = WorkDir::new();
+    context(&work);
+    let unpacked = &[
+        "d 0750 1000:50 in",
+        "- 0640 1000:50 in/file",
+        "l 0777 1000:50 in/link -> /etc/passwd",
+    ][..];
+    let rows: &[(&str, &[&str])] = &[
+        // One file.
+        ("COPY a.txt /x", &["- 0644 0:0 x"]),
+        ("COPY b.txt /dst/", &["d 0755 0:0 dst", "- 0640 0:0 dst/b.txt"]),
+        (
+            "COPY run.sh /opt/full",
+            &["d 0755 0:0 opt", "d 0755 0:0 opt/full", "- 0755 0:0 opt/full/run.sh"],
+        ),
+        (
+            "COPY a.txt /opt/full/a",
+            &["d 0755 0:0 opt", "d 0755 0:0 opt/full", "- 0644 0:0 opt/full/a"],
+        ),
+        ("COPY ./dir/../a.txt /x", &["- 0644 0:0 x"]),
+        ("COPY /a.txt /x", &["- 0644 0:0 x"]),
+        (r#"COPY ["a.txt", "/with space"]"#, &["- 0644 0:0 with space"]),
+        // Directories: what is in them.
+        (
+            "COPY dir /d",
+            &[
+                "d 0755 0:0 d",
+                "- 0644 0:0 d/.hidden",
+                "- 0644 0:0 d/one",
+                "d 0700 0:0 d/sub",
+                "- 0644 0:0 d/sub/three",
+                "- 0600 0:0 d/two",
+            ],
+        ),
+        ("COPY dir/sub /", &["- 0644 0:0 three"]),
+        ("COPY dir/sub /tmp/", &["d 1777 0:0 tmp", "- 0644 0:0 tmp/three"]),
+        // Several, and patterns.
+        ("COPY a.txt dir/sub /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt", "- 0644 0:0 d/three"]),
+        ("COPY *.txt /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt", "- 0640 0:0 d/b.txt"]),
+        ("COPY d?r/[ot]* /d/", &["d 0755 0:0 d", "- 0644 0:0 d/one", "- 0600 0:0 d/two"]),
+        ("COPY *.none a.txt /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt"]),
+        ("COPY --exclude=b.* *.txt /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt"]),
+        ("COPY */one /d/", &["d 0755 0:0 d", "- 0644 0:0 d/one"]),
+        (
+            "COPY --exclude=*.txt --exclude=sub dir a.txt /d/",
+            &["d 0755 0:0 d", "- 0644 0:0 d/.hidden", "- 0644 0:0 d/one", "- 0600 0:0 d/two"],
+        ),
+        // Links: followed where named, kept where found, never out of the context.
+        ("COPY link /x", &["- 0644 0:0 x"]),
+        (
+            "COPY links /d",
+            &[
+                "d 0755 0:0 d",
+                "l 0777 0:0 d/beside -> ../a.txt",
+                "l 0777 0:0 d/nowhere -> nowhere",
+                "l 0777 0:0 d/out -> /etc/passwd",
+                "l 0777 0:0 d/up -> ../../../../../../../etc",
+            ],
+        ),
+        // Relative destinations, variables.
+        ("WORKDIR /w\nCOPY a.txt .", &["d 0755 0:0 w", "- 0644 0:0 w/a.txt"]),
+        ("WORKDIR /w\nCOPY a.txt b/c", &["d 0755 0:0 w", "d 0755 0:0 w/b", "- 0644 0:0 w/b/c"]),
+        ("ENV D=/deep\nCOPY a.txt ${D}/", &["d 0755 0:0 deep", "- 0644 0:0 deep/a.txt"]),
+        ("ARG S=a\nCOPY $S.txt /x", &["- 0644 0:0 x"]),
+        // Owners: USER does not count, those above new files are as those.
+        ("USER 1000\nCOPY a.txt /x", &["- 0644 0:0 x"]),
+        ("COPY --chown=app a.txt /x", &["- 0644 1000:1000 x"]),
+        ("COPY --chown=app:staff a.txt /x", &["- 0644 1000:50 x"]),
+        ("COPY --chown=1234 a.txt /x", &["- 0644 1234:1234 x"]),
+        ("COPY --chown=5:60000 a.txt /x", &["- 0644 5:60000 x"]),
+        (
+            "COPY --chown=app dir/sub /d/e/",
+            &["d 0755 1000:1000 d", "d 0755 1000:1000 d/e", "- 0644 1000:1000 d/e/three"],
+        ),
+        (
+            "COPY --chown=app a.txt /opt/full/",
+            &["d 0755 0:0 opt", "d 0755 0:0 opt/full", "- 0644 1000:1000 opt/full/a.txt"],
+        ),
+        ("COPY --chmod=4711 a.txt /x", &["- 4711 0:0 x"]),
+        ("COPY --chmod=600 --chown=app b.txt /x", &["- 0600 1000:1000 x"]),
+        // Through links of the image, but never out of it.
+        (
+            "RUN ln -s /opt/full /to\nCOPY a.txt /to/",
+            &["d 0755 0:0 opt", "d 0755 0:0 opt/full", "- 0644 0:0 opt/full/a.txt"],
+        ),
+        ("RUN ln -s ../../../../../../../.. /up\nCOPY a.txt /up/in", &["- 0644 0:0 in"]),
+        (
+            "RUN ln -s /not/there /to\nCOPY dir/sub /to/",
+            &["d 0755 0:0 not", "d 0755 0:0 not/there", "- 0644 0:0 not/there/three"],
+        ),
+        // Archives: unpacked by ADD, with their owners; COPY takes them as they are.
+        ("ADD data.tar /", unpacked),
+        ("ADD data.tar.gz /", unpacked),
+        ("ADD data.tar.bz2 /", unpacked),
+        ("ADD data.tar.xz /", unpacked),
+        ("ADD data.tar.zst /", unpacked),
+        (
+            "COPY data.tar.gz /opt/full/a",
+            &["d 0755 0:0 opt", "d 0755 0:0 opt/full", "- 0644 0:0 opt/full/a"],
+        ),
+        (
+            "ADD fake.tar.gz fake.tar /d/",
+            &["d 0755 0:0 d", "- 0644 0:0 d/fake.tar", "- 0644 0:0 d/fake.tar.gz"],
+        ),
+        ("ADD --chown=app a.txt /x", &["- 0644 1000:1000 x"]),
+        // Text of the Dockerfile itself.
+        ("COPY <<END /x\nhello\nEND", &["- 0644 0:0 x"]),
+        (
+            "COPY --chmod=755 <<one <<two /d/\n1\none\n2\ntwo",
+            &["d 0755 0:0 d", "- 0755 0:0 d/one", "- 0755 0:0 d/two"],
+        ),
+        // Other stages and images, with the owners that files have there.
+        ("COPY --from={base} /home/app /h", &["d 0755 0:0 h"]),
+        ("COPY --from={base} /etc/group /x", &["- 0644 0:0 x"]),
+    ];
+    for (instructions, expected) in rows {
+        let image = work.built(&format!("FROM {{base}}\n{instructions}\n"));
+        assert_eq!(listing(&image), *expected, "{instructions}");
+    }
+}
+
+#[test]
+fn stages_give_files_to_others() {
+    let work = WorkDir::new();
+    work.write("context/a.txt", "a\n");
+    let stages = "FROM {base} AS first\nCOPY --chown=1000:50 --chmod=640 a.txt /made/here\n\
+                  RUN ln -s here /made/link && ln /made/here /made/same\n";
+    let all = [
+        "d 0755 0:0 all",
+        "- 0640 1000:50 all/here",
+        "l 0777 0:0 all/link -> here",
+        "h 0640 1000:50 all/same -> all/here",
+    ];
+    for (copy, expected) in [
+        ("COPY --from=first /made/here /x", &["- 0640 1000:50 x"][..]),
+        ("COPY --from=FIRST /made/here /x", &["- 0640 1000:50 x"]),
+        ("COPY --from=0 made/here /x", &["- 0640 1000:50 x"]),
+        ("COPY --from=first /made/link /x", &["- 0640 1000:50 x"]),
+        ("COPY --from=first --chown=0 /made/here /x", &["- 0640 0:0 x"]),
+        ("COPY --from=first /made /all", &all),
+        ("COPY --from=first /ma*/h* /x/", &["d 0755 0:0 x", "- 0640 1000:50 x/here"]),
+    ] {
+        let image = work.built(&format!("{stages}FROM scratch\n{copy}\n"));
+        assert_eq!(image.layers.len(), 1);
+        assert_eq!(listing(&image), expected, "{copy}");
+    }
+    // What is not asked for is not run.
+    work.built("FROM {base} AS unused\nRUN exit 1\nFROM {base}\nCOPY a.txt /\n");
+    work.build("FROM {base} AS one\nRUN exit 1\nFROM {base} AS two\nCOPY a.txt /\nFROM one\n")
+        .flags(["--target", "two"])
+        .succeeds();
+    work.build("FROM {base} AS one\nFROM {base}\nCOPY --from=one /not/there /\n")
+        .fails(66)
+        .says("/not/there");
+}
+
+#[test]
+fn what_cannot_be_copied_is_named() {
+    let work = WorkDir::new();
+    context(&work);
+    let rows: &[(&str, i32, &[&str])] = &[
+        (
+            "COPY missing /x",
+            66,
+            &["Dockerfile:2", "COPY missing /x", "missing is not in the build context"],
+        ),
+        ("COPY a.text /x", 66, &["did you mean a.txt?"]),
+        ("COPY a.txt missing /d/", 66, &["missing is not in the build context"]),
+        ("COPY dir/four/five /x", 66, &["there is no directory dir/four"]),
+        ("COPY out /x", 66, &["out is a link to /etc/passwd, which is not in the build context"]),
+        ("COPY outdir/passwd /x", 66, &["outdir/passwd is not in the build context"]),
+        ("COPY up/passwd /x", 66, &["up/passwd is not in the build context"]),
+        ("COPY ../../../../../../etc/passwd /x", 66, &["is not in the build context"]),
+        ("COPY fifo /x", 65, &["fifo is a named pipe, which cannot be copied"]),
+        ("COPY a.txt /etc/passwd/x", 65, &["/etc/passwd"]),
+        ("COPY dir /etc/passwd", 65, &["/etc/passwd", "not a directory"]),
+        ("COPY --chown=stranger a.txt /x", 65, &["stranger", "/etc/passwd"]),
+        ("COPY --chown=app:strangers a.txt /x", 65, &["strangers", "/etc/group"]),
+        ("COPY --chmod=9999 a.txt /x", 65, &["9999"]),
+        ("COPY --from=7 /a /x", 65, &["Dockerfile:2", "7"]),
+        ("COPY --chwon=app a.txt /x", 65, &["--chwon", "--chown"]),
+        ("COPY a.txt", 65, &["Dockerfile:2"]),
+    ];
+    for (instruction, code, words) in rows {
+        let output = work.build(&format!("FROM {{base}}\n{instruction}\n")).fails(*code);
+        words.iter().fold(output, |output, word| output.says(word));
+    }
+    // The place is underlined.
+    let output = work.build("FROM {base}\nCOPY --chwon=app a.txt /x\n").fails(65);
+    let underlined = output.stderr.lines().any(|line| line.trim_start().contains("^^^^^^^"));
+    assert!(underlined, "{}", output.stderr);
+    // Without a context there is nothing to copy.
+    let no_context = work.yado(["build", "-"]).stdin("FROM scratch\nCOPY a.txt /\n");
+    no_context.fails(66).says("this build has no context");
+}
+
+#[test]
+fn an_ignore_file_hides_files() {
+    let work = WorkDir::new();
+    for path in ["a.md", "keep.md", "d/x.md", "d/y.txt", "d/e/z.md", "tmp/1"] {
+        work.write(&format!("context/{path}"), path);
+    }
+    let all = ["Dockerfile", "a.md", "d/e/z.md", "d/x.md", "d/y.txt", "keep.md", "tmp/1"];
+    for (ignore, hidden) in [
+        ("", &[][..]),
+        ("*.md\n!keep.md\n", &["a.md"]),
+        ("**/*.md\n", &["a.md", "d/e/z.md", "d/x.md", "keep.md"]),
+        ("# d is not needed\n\n  /d/  \n", &["d/e/z.md", "d/x.md", "d/y.txt"]),
+        ("d\n!d/y.txt\n", &["d/e/z.md", "d/x.md"]),
+        ("*\n!d/x.md\n", &["Dockerfile", "a.md", "d/e/z.md", "d/y.txt", "keep.md", "tmp/1"]),
+        ("!d\nd/*\n", &["d/e/z.md", "d/x.md", "d/y.txt"]),
+        ("Dockerfile\n.dockerignore\n", &["Dockerfile"]),
+        ("d/?.md\n[a-c].md\n", &["a.md", "d/x.md"]),
+        ("./tmp\nd/../a.md\n", &["a.md", "tmp/1"]),
+    ] {
+        work.write("context/.dockerignore", ignore);
+        let image = work.built("FROM scratch\nCOPY . /all/\n");
+        let files: Vec<&str> = image
+            .top()
+            .entries
+            .iter()
+            .filter(|entry| !entry.content.is_empty())
+            .filter_map(|entry| entry.path.strip_prefix("all/"))
+            .filter(|path| *path != ".dockerignore")
+            .collect();
+        let expected: Vec<&str> =
+            all.iter().copied().filter(|path| !hidden.contains(path)).collect();
+        assert_eq!(files, expected, "{ignore}");
+    }
+    work.write("context/.dockerignore", "a.md\n");
+    work.build("FROM scratch\nCOPY a.md /\n").fails(66).says("excluded by the ignore file");
+    // A Dockerfile's own comes first.
+    let file = work.write("context/other.Dockerfile", "FROM scratch\nCOPY *.md /\n");
+    work.write("context/other.Dockerfile.dockerignore", "keep.md\n");
+    work.build("").flags(["-f", file.to_str().unwrap()]).succeeds();
+    assert_eq!(work.image().top().paths(), ["a.md"]);
+}
+
+#[test]
+fn a_pattern_without_match_copies_nothing() {
+    let image = WorkDir::new().built("FROM {base}\nCOPY *.none /d/\n");
+    assert_eq!(image.layers.len(), 2, "{image}");
+}
+
+/// The content, not only the names; and as another program unpacks it.
+#[test]
+fn copied_files_hold_what_they_held() {
+    let work = WorkDir::new();
+    context(&work);
+    let large: Vec<u8> = (0..3_000_000_u32).flat_map(|n| (n % 251).to_le_bytes()).collect();
+    work.write("context/large", &large);
+    work.write("context/empty", "");
+    let image = work.built(
+        "FROM {base} AS other\nCOPY large /l\nFROM {base}\n\
+         COPY a.txt link dir/ large empty /d/\nADD data.tar.xz /d/\nCOPY --from=other /l /d/second\n\
+         COPY <<END /d/text\n$HOME\nEND\n",
+    );
+    let root = image.unpack(&work).join("d");
+    let read = |name: &str| fs::read(root.join(name)).unwrap();
+    assert_eq!(read("a.txt"), b"this is a.txt\n");
+    assert_eq!(read("link"), b"this is a.txt\n");
+    assert_eq!(read("sub/three"), b"this is dir/sub/three\n");
+    assert_eq!(read("in/file"), b"this is packed/in/file\n");
+    assert_eq!(read("text"), b"\n");
+    assert!(read("empty").is_empty());
+    assert!(read("large") == large && read("second") == large);
+    if Identity::here() == Identity::Root {
+        use std::os::unix::fs::MetadataExt;
+        let file = fs::metadata(root.join("in/file")).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode()), (1000, 50, 0o100_640));
+    }
+}
