@@ -279,7 +279,7 @@ pub fn portable_xattrs(fd: impl AsFd) -> io::Result<Xattrs> {
     let none_to_be_had = |e| matches!(e, Errno::NOTSUP | Errno::PERM | Errno::ACCESS | Errno::BADF);
     let mut names = Vec::new();
     loop {
-        let size = match rustix::fs::flistxattr(&fd, &mut [0_u8; 0][..]) {
+        let size = match rustix::fs::flistxattr_query(&fd) {
             Ok(0) => return Ok(Xattrs::new()),
             Ok(size) => size,
             Err(error) if none_to_be_had(error) => return Ok(Xattrs::new()),
