@@ -71,7 +71,9 @@ pub(super) fn checksum_holds(block: &Block) -> bool {
 
 /// Whether `head`, the first bytes of a file, begins a tar archive with an entry in it.
 pub fn is_header(head: &[u8]) -> bool {
-    head.first_chunk::<BLOCK>().is_some_and(|block| block[0] != 0 && checksum_holds(block))
+    // The headers that describe the next entry need no name of their own.
+    let named = |block: &Block| block[0] != 0 || b"xgLK".contains(&block[TYPE]);
+    head.first_chunk::<BLOCK>().is_some_and(|block| named(block) && checksum_holds(block))
 }
 
 /// The bytes of a field up to its first NUL.
