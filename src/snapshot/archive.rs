@@ -91,7 +91,11 @@ impl<'a, W: Write> Archive<'a, W> {
         if stat.st_nlink > 1 && kind != FileType::Socket {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 let target = first.clone();
-                let entry = self.entry(path, Kind::Hardlink { target }, stat, None::<&OwnedFd>)?;
+                let mut entry =
+                    self.entry(path, Kind::Hardlink { target }, stat, None::<&OwnedFd>)?;
+                if let Some(owner) = self.recorded(dir, name, kind) {
+                    (entry.uid, entry.gid) = owner;
+                }
                 return self.append(&entry, io::empty());
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
@@ -116,6 +120,17 @@ impl<'a, W: Write> Archive<'a, W> {
                 .map_err(|e| read_error("set the times of", path, e.into()))?;
         }
         Ok(())
+    }
+
+    /// The owner that is recorded beside a file, for its other names: the first
+    /// one's entry reads it with the content.
+    fn recorded(&self, dir: &OwnedFd, name: &CStr, kind: FileType) -> Option<(u32, u32)> {
+        if self.owners != Owners::Single || kind != FileType::RegularFile {
+            return None;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
+        crate::rootfs::recorded_of(&file)
     }
 
     fn regular(&mut self, dir: &OwnedFd, name: &CStr, path: &[u8]) -> Result<(), SnapshotError> {
