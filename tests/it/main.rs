@@ -11,4 +11,5 @@ mod figures;
 mod copy;
 mod harness;
 mod isolation;
+mod layers;
 mod steps;
