@@ -13,11 +13,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, makedev};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps, makedev};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::protocol::{Control, Ended, Failure, Message, Spec};
+use super::stubs::times_of;
 use super::{Bind, Network, step};
 use crate::fs::open_in_root;
 use crate::sys::{self, Fork};
@@ -125,6 +126,11 @@ impl Guests {
                 bind.target
             )))?;
         }
+        // What the times are after the step is then the step's doing alone.
+        for (dir, times) in self.touched.iter().rev() {
+            rustix::fs::futimens(dir, times)
+                .map_err(|e| Failure::of("set the times of a directory")(e.into()))?;
+        }
         Ok(())
     }
 
@@ -183,22 +189,17 @@ impl Guests {
     }
 
     fn remember_times(&mut self, dir: &OwnedFd) -> io::Result<()> {
-        let stat = rustix::fs::fstat(dir)?;
-        let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: stat.st_atime,
-                tv_nsec: stat.st_atime_nsec.cast_signed(),
-            },
-            last_modification: Timespec {
-                tv_sec: stat.st_mtime,
-                tv_nsec: stat.st_mtime_nsec.cast_signed(),
-            },
-        };
+        let times = times_of(dir)?;
         self.touched.push((crate::fs::reopen_dir(dir)?, times));
         Ok(())
     }
 
     fn take_out(&mut self) {
+        for (dir, times) in &mut self.touched {
+            if let Ok(now) = times_of(&*dir) {
+                *times = now;
+            }
+        }
         for (dir, name, kept) in self.placed.drain(..).rev() {
             // What the step itself removed is gone, which is right.
             let _ = rustix::fs::unlinkat(&dir, &name, AtFlags::empty());
@@ -206,7 +207,7 @@ impl Guests {
                 let _ = rustix::fs::renameat(&dir, &kept, &dir, &name);
             }
         }
-        for (dir, times) in self.touched.drain(..).rev() {
+        for (dir, times) in self.touched.drain(..) {
             let _ = rustix::fs::futimens(&dir, &times);
         }
     }

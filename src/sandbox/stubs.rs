@@ -12,7 +12,7 @@ use rustix::io::Errno;
 /// The mount points that were missing and had to be made.
 ///
 /// They are removed by [`Stubs::remove`], as far as the step left them empty,
-/// and the directories they stood in get their old times back.
+/// and the directories they stood in keep the times that they would have without.
 #[derive(Debug)]
 pub struct Stubs {
     root: OwnedFd,
@@ -36,6 +36,10 @@ impl Stubs {
                 stubs.remove();
                 return Err(error);
             }
+        }
+        // What the times are after the step is then the step's doing alone.
+        for (path, times) in stubs.touched.iter().rev() {
+            stubs.set_times(path, times);
         }
         Ok(stubs)
     }
@@ -78,20 +82,17 @@ impl Stubs {
             else {
                 continue;
             };
-            if let Ok(stat) = rustix::fs::fstat(&fd) {
-                let times = Timestamps {
-                    last_access: Timespec {
-                        tv_sec: stat.st_atime,
-                        tv_nsec: stat.st_atime_nsec.cast_signed(),
-                    },
-                    last_modification: Timespec {
-                        tv_sec: stat.st_mtime,
-                        tv_nsec: stat.st_mtime_nsec.cast_signed(),
-                    },
-                };
+            if let Ok(times) = times_of(&fd) {
                 self.touched.push((ancestor.to_owned(), times));
             }
             return;
+        }
+    }
+
+    fn set_times(&self, path: &Path, times: &Timestamps) {
+        if let Ok(fd) = crate::fs::open_in_root(&self.root, path, OFlags::RDONLY, Mode::empty()) {
+            // Times that cannot be set are those of a read-only place, which has no stubs.
+            let _ = rustix::fs::futimens(&fd, times);
         }
     }
 
@@ -102,16 +103,19 @@ impl Stubs {
 
     /// Removes what was made, unless the step put something there.
     pub fn remove(&mut self) {
+        for (path, times) in &mut self.touched {
+            let now = crate::fs::open_in_root(&self.root, path, OFlags::PATH, Mode::empty())
+                .and_then(times_of);
+            if let Ok(now) = now {
+                *times = now;
+            }
+        }
         while let Some((path, is_dir)) = self.created.pop() {
             // What cannot be removed has become part of the step's result.
             let _ = self.remove_one(&path, is_dir);
         }
-        for (path, times) in self.touched.drain(..).rev() {
-            if let Ok(fd) =
-                crate::fs::open_in_root(&self.root, &path, OFlags::RDONLY, Mode::empty())
-            {
-                let _ = rustix::fs::futimens(&fd, &times);
-            }
+        for (path, times) in std::mem::take(&mut self.touched) {
+            self.set_times(&path, &times);
         }
     }
 
@@ -133,6 +137,19 @@ impl Stubs {
         }
         Ok(())
     }
+}
+
+/// The times of a file, to be set again.
+pub(super) fn times_of(file: impl AsFd) -> io::Result<Timestamps> {
+    let stat = rustix::fs::fstat(file)?;
+    let time = |seconds, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.cast_signed(),
+    };
+    Ok(Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    })
 }
 
 #[cfg(test)]
