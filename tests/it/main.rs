@@ -9,7 +9,9 @@ mod support;
 
 mod figures;
 mod copy;
+mod determinism;
 mod harness;
 mod isolation;
+mod kill;
 mod layers;
 mod steps;

@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 /// An entry of a layer.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// As the archive has it, without the slash of a directory.
     pub(crate) path: String,
@@ -57,6 +57,15 @@ pub(crate) struct Entry {
     /// Extended attributes.
     pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
     pub(crate) content: Vec<u8>,
+}
+
+impl fmt::Debug for Entry {
+    /// All but long contents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.content[..self.content.len().min(2000)];
+        let content = String::from_utf8_lossy(shown);
+        write!(f, "{self} mtime {} {:?} {content:?}", self.mtime, self.xattrs)
+    }
 }
 
 impl fmt::Display for Entry {
