@@ -10,6 +10,7 @@ use crate::image::{
 };
 use crate::plan::ImageRequest;
 use crate::registry::RegistryError;
+use crate::report::Event;
 
 /// An image: its configuration and layers, the lowest first.
 #[derive(Clone, Debug)]
@@ -78,8 +79,16 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
         }
     }
     let fail = |source| BuildError::Pull { name: reference.to_string(), source: Box::new(source) };
-    let descriptor = env.runtime.block_on(fetch(reference, platform, env)).map_err(fail)??;
+    let mut descriptor = env.runtime.block_on(fetch(reference, platform, env)).map_err(fail)??;
     let image = super::read_image(&env.store, &descriptor, platform)?;
+    // An image without an index says only in its configuration what it runs on. It is taken as
+    // docker takes it, but not kept as what it is not.
+    let actual = image.config.platform();
+    if !actual.satisfies(platform) {
+        let message = format!("{reference} is for {actual}, not for {platform}");
+        env.sink.event(Event::Warning { message });
+        descriptor.platform = Some(actual);
+    }
     env.store.name(reference, &descriptor)?;
     Ok(image)
 }

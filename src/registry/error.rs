@@ -211,7 +211,8 @@ fn hint(host: &str, error: &NetError) -> String {
         Cause::NotTls => {
             format!("; is the registry plain http? name it with --insecure-registry {host}")
         }
-        Cause::Dns | Cause::ConnectionRefused => format!("; check the name {host:?}"),
+        Cause::Dns => format!("; check the name {host:?}"),
+        Cause::ConnectionRefused => format!("; is a registry running at {host}?"),
         _ => String::new(),
     }
 }
