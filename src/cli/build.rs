@@ -145,10 +145,12 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
     let session = Session::open(global, progress, &flags.registry)?;
     match build_and_write(flags, &request, &outputs, &names, &session) {
         Ok(result) => {
+            let files_only = outputs.iter().all(Output::is_files);
+            let size = result.image.layers.iter().map(|layer| layer.blob.size).sum();
             session.env.sink.event(Event::Finished {
-                image: Some(result.manifest.digest.to_string()),
+                image: (!files_only).then(|| result.manifest.digest.to_string()),
                 names: names.iter().map(ToString::to_string).collect(),
-                size: result.image.layers.iter().map(|layer| layer.blob.size).sum(),
+                size: if files_only { 0 } else { size },
                 steps: result.steps,
                 cached: result.cached,
             });
@@ -165,7 +167,8 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
                 .env
                 .sink
                 .event(Event::Failed { message: exit::text(&error).trim_end().to_owned() });
-            Err(error)
+            // The event has said it; a line that is not JSON would break its reader.
+            if session.mode == Mode::Json { Ok(exit::code(&error).into()) } else { Err(error) }
         }
     }
 }
@@ -178,8 +181,7 @@ fn print(text: &str) {
 /// Adds what the progress did not show, and what may help.
 fn explain(error: CliError, session: &Session) -> CliError {
     let CliError::Build { source, .. } = error else { return error };
-    let unseen = matches!(session.mode, Mode::Quiet | Mode::Json);
-    let output = if unseen {
+    let output = if session.mode == Mode::Quiet {
         let failed = session.tail.failed();
         failed.into_iter().flat_map(|step| step.output.lines).collect()
     } else {

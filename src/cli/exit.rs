@@ -124,7 +124,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn code(error: &CliError) -> u8 {
+/// The exit code of an error's kind.
+pub(super) fn code(error: &CliError) -> u8 {
     match error {
         CliError::Usage(_) => USAGE,
         CliError::Output(_) => 73,

@@ -175,6 +175,11 @@ impl Output {
         Ok(())
     }
 
+    /// Whether the output is files without an image around them.
+    pub(super) fn is_files(&self) -> bool {
+        matches!(self.kind, Kind::Tar(_) | Kind::Local(_))
+    }
+
     /// Writes the output; images of the store are the caller's.
     pub(super) fn write(
         &self,
