@@ -17,55 +17,58 @@
 //! The library never prints, never exits and never reads the environment; that
 //! is [`cli`]'s part.
 
-/// Text to typed instructions, with the place of each in the file.
+// The lines above the modules are no documentation: rustdoc would resolve the links of a module's
+// own head here, in the crate's root, and not find them.
+
+// Text to typed instructions, with the place of each in the file.
 pub mod dockerfile;
 
-/// Instructions to stages and steps, expanded and pruned.
+// Instructions to stages and steps, expanded and pruned.
 pub mod plan;
 
-/// What a step made, by what went into it.
+// What a step made, by what went into it.
 pub mod cache;
 
-/// Where the files of COPY and ADD come from.
+// Where the files of COPY and ADD come from.
 pub mod context;
 
-/// One HTTP client: TLS, retries, credentials.
+// One HTTP client: TLS, retries, credentials.
 pub mod net;
 
-/// Pull from and push to registries.
+// Pull from and push to registries.
 pub mod registry;
 
-/// Blobs, unpacked layers and names on disk.
+// Blobs, unpacked layers and names on disk.
 pub mod store;
 
-/// Layers to the tree of a stage.
+// Layers to the tree of a stage.
 pub mod rootfs;
 
-/// A process in a root file system of its own.
+// A process in a root file system of its own.
 pub mod sandbox;
 
-/// What a step changed.
+// What a step changed.
 pub mod snapshot;
 
-/// Tar archives of layers, and their compression.
+// Tar archives of layers, and their compression.
 pub mod layer;
 
-/// The image model: digests, references and documents.
+// The image model: digests, references and documents.
 pub mod image;
 
-/// Runs a plan.
+// Runs a plan.
 pub mod build;
 
-/// What happens, as events, and how it is shown.
+// What happens, as events, and how it is shown.
 pub mod report;
 
-/// The command line.
+// The command line.
 pub mod cli;
 
-/// Confined file operations.
+// Confined file operations.
 pub mod fs;
 
-/// System calls that need `unsafe`.
+// System calls that need `unsafe`.
 pub mod sys;
 
 #[cfg(test)]
