@@ -75,6 +75,7 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
     if !pull && let Some(descriptor) = env.store.resolve(reference, platform)? {
         // What a name leads to may have been lost to a power cut; then it is pulled again.
         if let Ok(image) = super::read_image(&env.store, &descriptor, platform) {
+            warn_of_platform(wanted, &image, env);
             return Ok(image);
         }
     }
@@ -90,7 +91,18 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
         descriptor.platform = Some(actual);
     }
     env.store.name(reference, &descriptor)?;
+    warn_of_platform(wanted, &image, env);
     Ok(image)
+}
+
+/// An image without an index is taken whatever it is for, as docker does; its
+/// programs may not run here.
+fn warn_of_platform(wanted: &ImageRequest, image: &Image, env: &Env) {
+    let (is, asked) = (image.config.platform(), &wanted.platform);
+    if !is.satisfies(asked) {
+        let message = format!("image {} is for {is}, not for {asked}", wanted.reference);
+        env.sink.event(Event::Warning { message });
+    }
 }
 
 /// Takes the documents of an image into the store; gives the manifest for the platform.
