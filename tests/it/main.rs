@@ -10,6 +10,7 @@ mod support;
 mod figures;
 mod copy;
 mod determinism;
+mod config;
 mod harness;
 mod isolation;
 mod kill;

@@ -1,6 +1,6 @@
 //! What the tests stand on: the binary, a registry, a base image, a judge.
 
-mod base;
+pub(crate) mod base;
 mod identity;
 mod image;
 mod registry;
