@@ -10,7 +10,8 @@ use super::{BuildError, BuildResult, Env};
 use crate::image::{Descriptor, Digest, Index, Reference, media_type};
 use crate::layer::{Entry, Kind, TarWriter, WriteError};
 use crate::report::{TransferKind, transfer};
-use crate::snapshot::Times;
+use crate::rootfs::DuplicateError;
+use crate::snapshot::{SnapshotError, Times};
 
 /// The form of an image in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,15 @@ pub enum ExportError {
     /// The archive.
     #[error("write the archive")]
     Archive(#[from] WriteError),
+    /// A directory of files.
+    #[error("write files to {path}", path = path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Which file, and why.
+        #[source]
+        source: DuplicateError,
+    },
 }
 
 /// A file of an image layout: its name and where its bytes are.
@@ -216,7 +226,12 @@ pub fn export_tree(
     Tree::new(Times::Keep).read(&result.image.layers, env, |root| match output {
         TreeOutput::Tar(out) => {
             let mut tar = TarWriter::new(out);
-            crate::snapshot::write_upper(root, &[], Times::Keep, env.owners(), &mut tar)?;
+            crate::snapshot::write_upper(root, &[], Times::Keep, env.owners(), &mut tar).map_err(
+                |error| match error {
+                    SnapshotError::Write(source) => ExportError::Archive(source).into(),
+                    error @ SnapshotError::Read { .. } => BuildError::from(error),
+                },
+            )?;
             tar.finish().map_err(ExportError::from)?;
             Ok(())
         }
@@ -226,7 +241,9 @@ pub fn export_tree(
                 path: dir.to_owned(),
                 source,
             })?;
-            Ok(crate::rootfs::export(root, dir, env.owners())?)
+            crate::rootfs::export(root, dir, env.owners()).map_err(|source| {
+                BuildError::from(ExportError::Directory { path: dir.to_owned(), source })
+            })
         }
     })
 }

@@ -214,6 +214,13 @@ fn to(
         }
         Dest::File(path) => {
             let fail = |e: io::Error| CliError::Output(format!("write {}: {e}", path.display()));
+            // A device or a pipe is written to; a file put in its place would be its end.
+            if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+                let file = File::options().write(true).open(path).map_err(fail)?;
+                let mut out = BufWriter::with_capacity(128 * 1024, file);
+                write(&mut out)?;
+                return out.flush().map_err(fail);
+            }
             let partial = partial(path);
             let mut out =
                 BufWriter::with_capacity(128 * 1024, File::create(&partial).map_err(fail)?);
