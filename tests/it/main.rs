@@ -16,3 +16,4 @@ mod isolation;
 mod kill;
 mod layers;
 mod steps;
+mod outputs;

@@ -40,6 +40,8 @@ pub(crate) struct Output {
     command: Yado,
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
+    /// Standard output, for what is no text.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) stderr: String,
 }
 
@@ -187,7 +189,8 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         };
         let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
-        Output { command: self.command, status, stdout, stderr }
+        let bytes = self.stdout.bytes.lock().unwrap().clone();
+        Output { command: self.command, status, stdout, bytes, stderr }
     }
 }
 
