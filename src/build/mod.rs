@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::dockerfile::{self, Severity, Source};
-use crate::image::{Descriptor, Document, ImageConfig, Platform, Reference, RuntimeConfig};
+use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
 use crate::plan::{self, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
 use crate::registry::Client;
@@ -131,8 +131,8 @@ pub struct BuildResult {
     pub steps: u32,
     /// How many of them were remembered.
     pub cached: u32,
-    /// Where base layers can be mounted from when they are pushed.
-    pub bases: Vec<Reference>,
+    /// The base images and their layers, which need not be uploaded to the registry they are from.
+    pub bases: Vec<(Reference, Vec<Digest>)>,
 }
 
 /// Builds an image into the store.
@@ -217,7 +217,13 @@ fn run_plan(
         image,
         steps: counter.steps,
         cached: counter.cached,
-        bases: bases.keys().map(|request| request.reference.clone()).collect(),
+        bases: bases
+            .iter()
+            .map(|(request, image)| {
+                let layers = image.layers.iter().map(|layer| layer.blob.digest.clone()).collect();
+                (request.reference.clone(), layers)
+            })
+            .collect(),
     })
 }
 

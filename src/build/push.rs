@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::{BuildError, BuildResult, Env};
-use crate::image::{Descriptor, Reference, Repository};
+use crate::image::{Descriptor, Digest, Reference, Repository};
 
 /// Pushes an image under all of `names`.
 pub fn push(result: &BuildResult, names: &[Reference], env: &Env) -> Result<(), BuildError> {
@@ -34,18 +34,21 @@ async fn push_to(
     let shown = names.first().map_or_else(|| repository.to_string(), ToString::to_string);
     let fail = |source| BuildError::Push { name: shown.clone(), source: Box::new(source) };
     // A base on the same registry has its layers there already.
-    let base = result
-        .bases
-        .iter()
-        .map(Reference::repository)
-        .find(|base| base.host() == repository.host() && *base != repository);
+    let base = |blob: &Descriptor| {
+        let has = |(base, layers): &&(Reference, Vec<Digest>)| {
+            let base = base.repository();
+            base.host() == repository.host() && base != repository && layers.contains(&blob.digest)
+        };
+        result.bases.iter().find(has).map(|(base, _)| base.repository())
+    };
     let mut blobs: Vec<&Descriptor> = Vec::new();
     for blob in result.image.layers.iter().map(|layer| &layer.blob).chain([&result.config]) {
         if !blobs.iter().any(|other| other.digest == blob.digest) {
             blobs.push(blob);
         }
     }
-    let pushes = blobs.iter().map(|blob| env.client.push_blob(repository, blob, &env.store, base));
+    let pushes =
+        blobs.iter().map(|blob| env.client.push_blob(repository, blob, &env.store, base(blob)));
     try_join_all(pushes).await.map_err(fail)?;
     let bytes = env.store.read_document(&result.manifest.digest)?;
     for name in names {
