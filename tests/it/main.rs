@@ -17,3 +17,4 @@ mod kill;
 mod layers;
 mod steps;
 mod outputs;
+mod registry;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{eventually, tool, write};
 
-/// A running `docker-registry`; its blobs are in its memory.
+/// A running `docker-registry`; its blobs are in its memory, unless told otherwise.
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// `127.0.0.1:PORT`.
@@ -42,14 +42,30 @@ impl Registry {
 
     /// Starts one.
     pub(crate) fn start(options: Options) -> Self {
+        Self::launch(options, "inmemory: {}")
+    }
+
+    /// Starts one whose blobs are files, which a test can spoil.
+    pub(crate) fn with_files() -> Self {
+        Self::launch(Options::default(), "filesystem: {rootdirectory: storage}")
+    }
+
+    /// The file of a blob, with [`Registry::with_files`].
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        let blobs = self.dir.join("storage/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
+    }
+
+    fn launch(options: Options, storage: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("yado-it-{}-registry-{number}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         fs::create_dir(&dir).unwrap();
-        let mut config = String::from(
-            "version: 0.1\nlog: {level: info, accesslog: {disabled: false}}\n\
-             storage: {inmemory: {}, delete: {enabled: true}, maintenance: {uploadpurging: {enabled: false}}}\n\
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: false}}}}\n\
+             storage: {{{storage}, delete: {{enabled: true}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}\n\
              http:\n  addr: 127.0.0.1:0\n",
         );
         let shown = dir.display();
@@ -85,7 +101,7 @@ impl Registry {
         let shell = Command::new("sh")
             .args([
                 "-c",
-                "docker-registry serve config.yml & cat; kill $!; wait; rm -- * ; rmdir \"$PWD\"",
+                "docker-registry serve config.yml & cat; kill $!; wait; rm -rf --one-file-system ./storage; rm -- * ; rmdir \"$PWD\"",
             ])
             .current_dir(&dir)
             .env("OTEL_TRACES_EXPORTER", "none")
