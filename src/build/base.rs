@@ -75,34 +75,22 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
     if !pull && let Some(descriptor) = env.store.resolve(reference, platform)? {
         // What a name leads to may have been lost to a power cut; then it is pulled again.
         if let Ok(image) = super::read_image(&env.store, &descriptor, platform) {
-            warn_of_platform(wanted, &image, env);
             return Ok(image);
         }
     }
     let fail = |source| BuildError::Pull { name: reference.to_string(), source: Box::new(source) };
     let mut descriptor = env.runtime.block_on(fetch(reference, platform, env)).map_err(fail)??;
     let image = super::read_image(&env.store, &descriptor, platform)?;
-    // An image without an index says only in its configuration what it runs on. It is taken as
-    // docker takes it, but not kept as what it is not.
+    // An image without an index says only in its configuration what it runs on. It is
+    // taken as docker takes it, with a warning, but not kept as what it is not.
     let actual = image.config.platform();
     if !actual.satisfies(platform) {
-        let message = format!("{reference} is for {actual}, not for {platform}");
+        let message = format!("image {reference} is for {actual}, not for {platform}");
         env.sink.event(Event::Warning { message });
         descriptor.platform = Some(actual);
     }
     env.store.name(reference, &descriptor)?;
-    warn_of_platform(wanted, &image, env);
     Ok(image)
-}
-
-/// An image without an index is taken whatever it is for, as docker does; its
-/// programs may not run here.
-fn warn_of_platform(wanted: &ImageRequest, image: &Image, env: &Env) {
-    let (is, asked) = (image.config.platform(), &wanted.platform);
-    if !is.satisfies(asked) {
-        let message = format!("image {} is for {is}, not for {asked}", wanted.reference);
-        env.sink.event(Event::Warning { message });
-    }
 }
 
 /// Takes the documents of an image into the store; gives the manifest for the platform.

@@ -1,7 +1,7 @@
 //! What a step made, remembered by what went into it.
 //!
 //! A key is the digest of named, length-framed fields: no two different inputs
-//! give the same bytes to hash. What goes before the step enters as the diff_ids
+//! give the same bytes to hash. What goes before the step enters as the `diff_id`s
 //! of the layers under it, so an equal tree hits whatever way it was made. Times,
 //! checkout owners, proxies and secrets never enter.
 

@@ -7,14 +7,14 @@
 
 mod support;
 
-mod figures;
+mod config;
 mod copy;
 mod determinism;
-mod config;
+mod figures;
 mod harness;
 mod isolation;
 mod kill;
 mod layers;
-mod steps;
 mod outputs;
 mod registry;
+mod steps;

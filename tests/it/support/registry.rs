@@ -68,7 +68,7 @@ impl Registry {
              storage: {{{storage}, delete: {{enabled: true}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}\n\
              http:\n  addr: 127.0.0.1:0\n",
         );
-        let shown = dir.display();
+        let shown = dir.to_str().unwrap();
         if options.tls {
             tool(Command::new("openssl").current_dir(&dir).args([
                 "req",
@@ -89,12 +89,17 @@ impl Registry {
                 "-addext",
                 "subjectAltName=IP:127.0.0.1,DNS:localhost",
             ]));
-            config +=
-                &format!("  tls: {{certificate: {shown}/certificate.pem, key: {shown}/key.pem}}\n");
+            config.extend([
+                "  tls: {certificate: ",
+                shown,
+                "/certificate.pem, key: ",
+                shown,
+                "/key.pem}\n",
+            ]);
         }
         if options.basic_auth {
             write(&dir.join("htpasswd"), Self::HTPASSWD);
-            config += &format!("auth: {{htpasswd: {{realm: test, path: {shown}/htpasswd}}}}\n");
+            config.extend(["auth: {htpasswd: {realm: test, path: ", shown, "/htpasswd}}\n"]);
         }
         write(&dir.join("config.yml"), config);
         let log = File::create(dir.join("log")).unwrap();

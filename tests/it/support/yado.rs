@@ -66,7 +66,7 @@ impl Yado {
             env,
             stdin: Vec::new(),
             dir: work.path("."),
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
         }
     }
 
