@@ -18,6 +18,15 @@ pub enum BuildError {
     /// The Dockerfile is wrong; the text shows the places.
     #[error("{0}")]
     Dockerfile(String),
+    /// Something that the Dockerfile names at this place could not be had.
+    #[error("{place}")]
+    At {
+        /// `FILE:LINE`.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<BuildError>,
+    },
     /// A step failed.
     #[error("{place}: {instruction} in [{stage}]")]
     Step {
@@ -156,10 +165,18 @@ pub enum ErrorKind {
 }
 
 impl BuildError {
+    /// This error with the place that it comes from.
+    pub(super) fn at(self, place: String) -> Self {
+        match self {
+            Self::Interrupted => self,
+            source => Self::At { place, source: Box::new(source) },
+        }
+    }
+
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Step { source, .. } => source.kind(),
+            Self::Step { source, .. } | Self::At { source, .. } => source.kind(),
             Self::Exit(code) => ErrorKind::Step(*code),
             Self::Signal(signal) => ErrorKind::Step(128 + signal),
             Self::Sandbox(SandboxError::Program(_)) => ErrorKind::Step(127),

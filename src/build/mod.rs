@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::dockerfile::{self, Severity, Source};
+use crate::dockerfile::{self, Severity, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
 use crate::plan::{self, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
@@ -155,23 +155,23 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
                 break plan;
             }
             Ok((Outcome::Needs(images), _)) => {
-                for wanted in images {
-                    let image = base::resolve(&wanted, request.pull, env)?;
+                for (wanted, span) in images {
+                    let image = base::resolve(&wanted, request.pull, env)
+                        .map_err(|error| error.at(place(request, span)))?;
                     bases.insert(wanted, image);
                 }
             }
         }
     };
     for diagnostic in &diagnostics {
-        let place = diagnostic.span.map_or_else(String::new, |span| {
-            let (line, _) = request.dockerfile.position(span.start);
-            format!("{}:{line}: ", request.dockerfile.name)
-        });
-        env.sink.event(Event::Warning { message: format!("{place}{}", diagnostic.message) });
+        let place = diagnostic.span.map(|span| format!("{}: ", place(request, span)));
+        let message = format!("{}{}", place.unwrap_or_default(), diagnostic.message);
+        env.sink.event(Event::Warning { message });
     }
-    for wanted in plan.stages.iter().flat_map(copied_images) {
+    for (wanted, span) in plan.stages.iter().flat_map(copied_images) {
         if !bases.contains_key(wanted) {
-            let image = base::resolve(wanted, request.pull, env)?;
+            let image = base::resolve(wanted, request.pull, env)
+                .map_err(|error| error.at(place(request, span)))?;
             bases.insert(wanted.clone(), image);
         }
     }
@@ -179,10 +179,18 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
     run_plan(request, env, &plan, &bases)
 }
 
-/// The images that COPY takes files from.
-fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = &ImageRequest> {
+/// `FILE:LINE`.
+fn place(request: &BuildRequest, span: Span) -> String {
+    let (line, _) = request.dockerfile.position(span.start);
+    format!("{}:{line}", request.dockerfile.name)
+}
+
+/// The images that COPY takes files from, and where they are named.
+fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = (&ImageRequest, Span)> {
     stage.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Copy(plan::Copy { from: CopyFrom::Image(request), .. }) => Some(request),
+        StepKind::Copy(plan::Copy { from: CopyFrom::Image(request), .. }) => {
+            Some((request, step.span))
+        }
         _ => None,
     })
 }

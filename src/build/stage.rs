@@ -96,11 +96,10 @@ pub(super) fn run(
                 return source;
             }
             env.sink.event(Event::StepFailed { step: id });
-            let (line, _) = request.dockerfile.position(step.span.start);
             BuildError::Step {
                 stage: format!("{} {number}/{total}", stage.name),
                 instruction: step.text.clone(),
-                place: format!("{}:{line}", request.dockerfile.name),
+                place: super::place(request, step.span),
                 source: Box::new(source),
             }
         })?;

@@ -116,7 +116,7 @@ fn dump(source: &Source, args: &str) -> String {
     let (outcome, remarks) = loop {
         match plan(&dockerfile, &options, &configs) {
             Ok((Outcome::Needs(needs), _)) if configs_known => {
-                for request in needs {
+                for request in needs.into_keys() {
                     let json = image(request.reference.repository().path()).unwrap();
                     configs.insert(request, serde_json::from_str(json).unwrap());
                 }
@@ -128,7 +128,7 @@ fn dump(source: &Source, args: &str) -> String {
     match outcome {
         None => {}
         Some(Outcome::Needs(needs)) => {
-            for request in needs {
+            for request in needs.keys() {
                 let _ = writeln!(out, "needs {} for {}", request.reference, request.platform);
             }
         }

@@ -1,6 +1,7 @@
 //! What a plan is made of.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use crate::dockerfile::{Mount, Network, Span, Spanned};
 use crate::image::{Platform, Reference, RuntimeConfig};
@@ -50,8 +51,9 @@ impl Ord for ImageRequest {
 /// How far planning came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The configurations of these base images are wanted, sorted; then plan again.
-    Needs(Vec<ImageRequest>),
+    /// The configurations of these base images are wanted, each with where it is
+    /// named; then plan again.
+    Needs(BTreeMap<ImageRequest, Span>),
     /// The plan.
     Ready(Plan),
 }
@@ -74,7 +76,7 @@ pub struct StageId(pub u32);
 pub struct Stage {
     /// Its number in the file.
     pub id: StageId,
-    /// Its name, or its number, for display.
+    /// Its name, or `stage-` and its number, for display.
     pub name: String,
     /// What it begins with.
     pub base: Base,

@@ -126,7 +126,7 @@ pub(super) fn build_stage(
     }
     let stage = Stage {
         id: draft.id,
-        name: draft.name(),
+        name: draft.shown(),
         base,
         platform,
         steps,

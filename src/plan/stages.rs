@@ -48,6 +48,15 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// What users see.
+    pub(super) fn shown(&self) -> String {
+        self.from
+            .name
+            .as_ref()
+            .map_or_else(|| format!("stage-{}", self.id.0), |name| name.value.clone())
+    }
+
+    /// What is looked up.
     pub(super) fn name(&self) -> String {
         self.from.name.as_ref().map_or_else(|| self.id.0.to_string(), |name| name.value.clone())
     }
@@ -87,7 +96,7 @@ fn try_plan(
         bases: BTreeMap::new(),
         stages: Vec::new(),
         scopes: BTreeMap::new(),
-        needs: BTreeSet::new(),
+        needs: BTreeMap::new(),
     };
     for stage in planner.needed(target) {
         planner.visit(stage);
@@ -100,7 +109,7 @@ fn try_plan(
         }
         return Some(Outcome::Ready(plan));
     }
-    Some(Outcome::Needs(needs.into_iter().collect()))
+    Some(Outcome::Needs(needs))
 }
 
 /// Splits the instructions into stages and sets the global variables.
@@ -194,7 +203,7 @@ pub(super) struct Planner<'a> {
     stages: Vec<Stage>,
     /// What a stage hands on to those derived from it; absent if it failed.
     scopes: BTreeMap<StageId, Scope>,
-    needs: BTreeSet<ImageRequest>,
+    needs: BTreeMap<ImageRequest, Span>,
 }
 
 impl Planner<'_> {
@@ -239,7 +248,7 @@ impl Planner<'_> {
             Base::Image(request) => {
                 let config = self.configs.get(request);
                 if config.is_none() {
-                    self.needs.insert(request.clone());
+                    self.needs.entry(request.clone()).or_insert(draft.from.image.span);
                 }
                 config.map(Scope::of_image)
             }
