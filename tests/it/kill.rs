@@ -32,7 +32,7 @@ fn a_signal_ends_the_step_and_all_it_started() {
         let build = work.build(&format!("FROM {{base}}\nRUN touch /x\nRUN {script}\n"));
         let mut running = build.flags(["--progress", "json"]).start();
         assert!(running.says(r#""line":"has-begun""#), "{}", running.stderr());
-        assert!(is_running(&time));
+        eventually("the step's process", || is_running(&time).then_some(()));
         running.signal(signal);
         running.finish().with_code(code).says("interrupted");
         assert!(!is_running(&time), "{signal:?}");

@@ -150,7 +150,7 @@ fn owners_are_kept_or_refused_with_advice() {
             assert_eq!(listing(&work.image()), expected);
         }
         Identity::Single => {
-            build.fails(1).says("hint: steps have one user id here").says("/etc/subuid");
+            build.fails(1).says("hint: steps have one user id here").says("--add-subuids");
         }
     }
     // The base has files of others, and COPY makes some: those are kept by all.
