@@ -17,7 +17,7 @@ const DOCKERFILE: &str = "FROM {base} AS made\n\
     COPY . .\n\
     COPY --chown=app:staff --chmod=640 src/a.txt src/b.txt /owned/\n\
     ADD data.tar /unpacked/\n\
-    RUN echo $GREETING > out; id > who; env | sort > env; umask > umask\n\
+    RUN echo $GREETING > out; id -u > who; id -g >> who; env | sort > env; umask > umask\n\
     RUN rm -r /opt/full && mkdir -p /opt/full/deep/er && mkfifo /opt/full/p && ln out linked && ln -s out soft\n\
     RUN find / -xdev -type f ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' ! -path '/etc/*' ! -path /listed -exec stat -c '%n %s %Y %a' {} + | sort > /listed\n\
     FROM {base}\n\
