@@ -37,7 +37,7 @@ pub enum ExportError {
         source: io::Error,
     },
     /// The archive.
-    #[error("write the archive")]
+    #[error(transparent)]
     Archive(#[from] WriteError),
     /// A directory of files.
     #[error("write files to {path}", path = path.display())]
@@ -116,7 +116,9 @@ pub fn export_image_dir(
             continue;
         }
         // Under another name until it is whole.
-        let partial = dir.join(format!(".{}.partial", name.replace('/', "-")));
+        // Another yado may write the same file at this moment.
+        let partial = format!(".{}.{}.partial", name.replace('/', "-"), std::process::id());
+        let partial = dir.join(partial);
         let write = || -> io::Result<()> {
             let mut file = File::create(&partial)?;
             match &content {

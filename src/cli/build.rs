@@ -262,6 +262,8 @@ impl Flags {
             }
         }
         outputs.iter().try_for_each(Output::check)?;
+        let files = [&self.iidfile, &self.metadata_file];
+        files.into_iter().flatten().try_for_each(|path| super::output::has_directory(path))?;
         Ok(outputs)
     }
 

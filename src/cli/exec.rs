@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::exit::CliError;
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
-use crate::build::{self, ExecRequest};
+use crate::build::{self, BuildError, ExecRequest};
 use crate::image::{Platform, Reference};
 use crate::plan::ImageRequest;
 use crate::sandbox::{Bind, Exit, Network};
@@ -85,9 +85,21 @@ pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
         binds: flags.volume,
         add_hosts: flags.add_host,
     };
-    let code = match build::exec(&request, &session.env)? {
+    let name = request.image.reference.to_string();
+    let code = match build::exec(&request, &session.env).map_err(|e| explain(e, &name))? {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
     };
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// An image that its registry does not have may be meant to be in the store.
+fn explain(error: BuildError, name: &str) -> CliError {
+    let mut hints = Vec::new();
+    if let BuildError::Pull { .. } = error {
+        hints.push(format!(
+            "{name} is not in the store either; `yado store du` lists the names that are"
+        ));
+    }
+    CliError::Build { source: Box::new(error), output: Vec::new(), hints }
 }

@@ -20,7 +20,7 @@ Exit codes:
     N  the exit code of the RUN step (or of the command of `exec`) that failed,
        127 if its program is not there, 128 + the signal that killed it
    64  wrong flag, argument or value
-   65  the Dockerfile, the context or a base image is wrong
+   65  the Dockerfile, the context, a base image or docker's config.json is wrong
    66  a file or image is not there
    69  a registry cannot be reached, or misbehaves
    70  a fault of yado's own
@@ -132,6 +132,8 @@ pub(super) fn code(error: &CliError) -> u8 {
         CliError::Build { source, .. } => of_kind(source.kind()),
         CliError::Sandbox(_) => 71,
         CliError::Store(_) => 74,
+        CliError::Credentials(CredentialsError::Malformed { .. }) => 65,
+        CliError::Credentials(CredentialsError::Read { .. }) => 66,
         CliError::Credentials(_) => 77,
         CliError::Missing(_)
         | CliError::Context(ContextError::Open { .. } | ContextError::Missing(_)) => 66,

@@ -172,7 +172,12 @@ impl Output {
                     .into(),
             ));
         }
-        Ok(())
+        match &self.kind {
+            Kind::Archive { dest: Dest::File(path), .. } | Kind::Tar(Dest::File(path)) => {
+                has_directory(path)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the output is files without an image around them.
@@ -236,10 +241,24 @@ fn to(
     }
 }
 
+/// Fails if the directory of a file to write is not there: better now than after the build.
+pub(super) fn has_directory(path: &Path) -> Result<(), CliError> {
+    let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+    if dir.is_dir() {
+        return Ok(());
+    }
+    Err(CliError::Output(format!(
+        "write {}: there is no directory {}",
+        path.display(),
+        dir.display()
+    )))
+}
+
 fn partial(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(".partial");
+    // Another yado may write the same file at this moment.
+    name.push(format!(".{}.partial", std::process::id()));
     path.with_file_name(name)
 }
 

@@ -34,7 +34,7 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
             let usage = store.usage()?;
             let root = store.root().display();
             println!("{root}");
-            println!("{:>6} named images", usage.images);
+            println!("{:>6} named image{}", usage.images, if usage.images == 1 { "" } else { "s" });
             for named in store.named()? {
                 println!("         {} {}", named.name, named.manifest.digest);
             }

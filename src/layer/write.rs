@@ -42,7 +42,7 @@ pub enum WriteError {
         source: io::Error,
     },
     /// The archive could not be written.
-    #[error("write the layer's archive")]
+    #[error("write the archive")]
     Write(#[source] io::Error),
 }
 

@@ -97,7 +97,7 @@ fn mounts(spec: &Spec) -> Result<(), Failure> {
     rustix::mount::mount_bind_recursive(&spec.root, &spec.root).map_err(root_error)?;
     let root = crate::fs::open_dir(&spec.root).map_err(Failure::of("open the root"))?;
     mount_proc(&root)?;
-    mount_sys(&root)?;
+    mount_sys(&root, spec.command.network)?;
     mount_dev(&root)?;
     for path in HIDDEN {
         hide(&root, path).map_err(Failure::of(format!("hide /{path}")))?;
@@ -140,8 +140,14 @@ fn mount_proc(root: &OwnedFd) -> Result<(), Failure> {
     .map_err(Failure::of("mount /proc"))
 }
 
-/// The host's `/sys`, read-only with all that is mounted in it.
-fn mount_sys(root: &OwnedFd) -> Result<(), Failure> {
+/// The host's `/sys`, read-only with all that is mounted in it. It would show
+/// the host's network interfaces, so a step without network gets a new one, where
+/// the kernel allows it.
+fn mount_sys(root: &OwnedFd, network: Network) -> Result<(), Failure> {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if network == Network::None && mount(root, "sys", "sysfs", flags, "").is_ok() {
+        return Ok(());
+    }
     let bind = || {
         bind_path("/sys", target(root, "sys")?)?;
         // Opened anew, to name the mount and not the directory below it.
