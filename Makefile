@@ -11,11 +11,12 @@ YADO := target/$(TARGET)/release/yado
 BUDGET := 15728640
 STEPS := setup lint unit it release demo
 
-.PHONY: test $(STEPS) install help
+.PHONY: test $(STEPS) install bench help
 
 help:
 	@echo 'make demo   build, push and run an example on this machine'
 	@echo 'make test   everything that CI runs: $(STEPS)'
+	@echo 'make bench  print what a build costs here'
 
 # Everything that CI runs, with the time of each step.
 test:
@@ -37,7 +38,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked
-	shellcheck .ci/run docker/*.sh $(wildcard tests/*.sh)
+	shellcheck .ci/run docker/*.sh tests/*.sh benches/*.sh
 
 unit:
 	cargo test --lib --bins --locked
@@ -59,3 +60,7 @@ release:
 demo: install release
 	AGAIN=$$(if test $$UID -eq 0; then id -un yado-test 2>/dev/null || true; fi) \
 	  YADO=$(YADO) docker/demo.sh
+
+# What a build costs on this machine.
+bench: install release
+	YADO=$(abspath $(YADO)) benches/figures.sh
