@@ -185,6 +185,14 @@ pub fn list(dir: impl AsFd) -> io::Result<Vec<Entry>> {
                     rustix::fs::statat(dir.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
                 FileType::from_raw_mode(stat.st_mode).is_dir()
             }
+            // overlayfs lists a whiteout that has nothing to hide, and then denies it.
+            FileType::CharacterDevice => {
+                let name = entry.file_name();
+                match rustix::fs::statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => continue,
+                    other => FileType::from_raw_mode(other?.st_mode).is_dir(),
+                }
+            }
             kind => kind.is_dir(),
         };
         entries.push(Entry { name: entry.file_name().to_owned(), is_dir });

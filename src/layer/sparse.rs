@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 use super::header::{self, BLOCK, Block};
 use super::pax;
 
+/// The largest sparse file: its size costs an archive nothing, and who reads it much.
+const SIZE_LIMIT: u64 = 16 << 30;
+
 /// Offset and length of stored bytes.
 pub(super) type Segment = (u64, u64);
 
@@ -39,6 +42,9 @@ impl Map {
         size: u64,
         stored: u64,
     ) -> Result<Self, &'static str> {
+        if size > SIZE_LIMIT {
+            return Err("a sparse file of more than 16 GiB");
+        }
         let mut end = 0;
         let mut sum = 0;
         let mut kept = VecDeque::new();

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -435,9 +435,17 @@ impl<'a> Tree<'a> {
             if count == 0 {
                 return Err(refused(&entry.path, "its content ends too early"));
             }
-            file.write_all(&self.buffer[..count]).map_err(failed(&entry.path, "write the file"))?;
+            let bytes = &self.buffer[..count];
+            // Zeros become a hole, so that a sparse file does not fill the disk.
+            let written = if bytes.iter().all(|&byte| byte == 0) {
+                file.seek_relative(count as i64)
+            } else {
+                file.write_all(bytes)
+            };
+            written.map_err(failed(&entry.path, "write the file"))?;
             left -= count as u64;
         }
+        file.set_len(size).map_err(failed(&entry.path, "write the file"))?;
         let parent = self.parent(entry)?;
         self.own(entry, &parent.fd, name)?;
         self.set_xattrs(entry, &parent.fd, name)?;
