@@ -192,6 +192,17 @@ impl BuildError {
             Self::Copy(CopyError::Duplicate(error)) | Self::Duplicate(error) => {
                 duplicate_kind(error)
             }
+            // The disk's fault, not the layer's.
+            Self::Unpack { source: UnpackError::Io { source, .. }, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                ErrorKind::Storage
+            }
             Self::Dockerfile(_)
             | Self::User(_)
             | Self::Chmod(_)

@@ -195,7 +195,24 @@ fn explain(error: CliError, session: &Session) -> CliError {
         );
         hints.extend(session.env.isolation.remarks.iter().cloned());
     }
+    if source.kind() == build::ErrorKind::Storage && is_full(&*source) {
+        hints.push(format!(
+            "the disk of the store {} is full; make room, run `yado store prune`, or name another place with --root",
+            session.env.store.root().display()
+        ));
+    }
     CliError::Build { source, output, hints }
+}
+
+/// Whether an error is for want of space.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| matches!(error.kind(), StorageFull | QuotaExceeded))
+    })
 }
 
 fn build_and_write(
@@ -296,10 +313,14 @@ impl Flags {
             None => self.context.join("Dockerfile"),
         };
         if !without_context && !self.context.is_dir() {
-            return Err(CliError::Missing(format!(
-                "there is no directory {}",
-                self.context.display()
-            )));
+            let shown = self.context.display();
+            return Err(CliError::Missing(if self.context.exists() {
+                format!(
+                    "the build context {shown} is not a directory; a Dockerfile is named with -f"
+                )
+            } else {
+                format!("the build context {shown} is not there")
+            }));
         }
         let dockerfile = if file == stdin { read_stdin()? } else { self.read_dockerfile(&file)? };
         let context = if without_context {
