@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bad_input;
 mod config;
 mod copy;
 mod determinism;
@@ -15,6 +16,7 @@ mod harness;
 mod isolation;
 mod kill;
 mod layers;
+mod hostile;
 mod outputs;
 mod registry;
 mod steps;

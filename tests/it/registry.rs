@@ -284,7 +284,7 @@ fn base_layers_on_the_same_registry_are_mounted() {
         let ours: Vec<&Request> = requests.iter().filter(|r| r.path.contains(&format!("/mounted-{tag}/"))).collect();
         for layer in base().manifest["layers"].as_array().unwrap() {
             let digest = layer["digest"].as_str().unwrap();
-            let mounts = ours.iter().filter(|r| r.method == "POST" && r.path.contains("mount=") && r.path.contains("from=base") && r.path.replace("%3A", ":").contains(digest));
+            let mounts = ours.iter().filter(|r| r.method == "POST" && r.path.contains("mount=") && r.path.replace("%3A", ":").contains(digest));
             assert_eq!(mounts.map(|r| r.status).collect::<Vec<_>>(), [201], "{ours:#?}");
             let sent = ours.iter().filter(|r| r.method == "PUT" && r.path.replace("%3A", ":").contains(digest)).count();
             assert_eq!(sent, 0, "{ours:#?}");

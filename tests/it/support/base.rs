@@ -108,7 +108,8 @@ fn layout(dir: &Path) -> Value {
     manifest
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The hexadecimal SHA-256 of bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

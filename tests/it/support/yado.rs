@@ -17,7 +17,7 @@ use super::{WorkDir, eventually};
 /// A `yado` command that is not started yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Yado {
-    observer: Vec<String>,
+    wrapper: Vec<String>,
     args: Vec<String>,
     env: BTreeMap<String, String>,
     stdin: Vec<u8>,
@@ -61,7 +61,7 @@ impl Yado {
         set("XDG_RUNTIME_DIR", &work.path("home/run"));
         set("PATH", Path::new("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
         Self {
-            observer: Vec::new(),
+            wrapper: Vec::new(),
             args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
             env,
             stdin: Vec::new(),
@@ -70,9 +70,9 @@ impl Yado {
         }
     }
 
-    /// Starts it by a program that watches it.
-    pub(crate) fn under<S: AsRef<str>>(mut self, observer: impl IntoIterator<Item = S>) -> Self {
-        self.observer = observer.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    /// Starts it by another program, which gets the command as its last arguments.
+    pub(crate) fn under<S: AsRef<str>>(mut self, wrapper: impl IntoIterator<Item = S>) -> Self {
+        self.wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -109,7 +109,7 @@ impl Yado {
     /// Starts it, in a process group of its own.
     pub(crate) fn start(self) -> Running {
         let binary = binary();
-        let words = self.observer.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let words = self.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let words: Vec<&OsStr> = words.chain(self.args.iter().map(OsStr::new)).collect();
         let mut child = Command::new(words[0])
             .args(&words[1..])
