@@ -120,6 +120,11 @@ impl IdMap {
         within(&self.uids, uid) && within(&self.gids, gid)
     }
 
+    fn is_single(&self) -> bool {
+        let count = |map: &[Extent]| map.iter().map(|Extent(_, _, count)| count).sum::<u64>();
+        count(&self.uids) <= 1 || count(&self.gids) <= 1
+    }
+
     /// Gives the process `pid`, in a user namespace just made, every id that
     /// this process has, under the same number.
     pub(super) fn write_same(&self, pid: u32) -> io::Result<()> {
@@ -172,8 +177,9 @@ fn current_ids() -> Result<IdMap, SandboxError> {
 
 fn enter_as_root(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
     let ids = current_ids()?;
-    // Without CAP_CHOWN root is a user like any other.
-    let identity = if may(CapabilitySet::CHOWN) { Identity::Real } else { Identity::Single };
+    // Without CAP_CHOWN, or in a user namespace with one id, root is a user like any other.
+    let owners = may(CapabilitySet::CHOWN) && !ids.is_single();
+    let identity = if owners { Identity::Real } else { Identity::Single };
     let root = |view, remarks| Isolation { view, identity, ids: ids.clone(), remarks };
     if choice == IsolationChoice::Chroot {
         // A private mount namespace does no harm where it can be had.

@@ -30,6 +30,29 @@ fn fewer_privileges_build_the_same_image() {
     }
 }
 
+/// On a file system that overlay does not want, trees are copied. An ordinary
+/// user is root of a namespace with one id here, as in some containers.
+#[test]
+fn a_store_without_overlay_builds_the_same_image() {
+    let whole = WorkDir::new();
+    let digest = whole.built(DOCKERFILE).digest;
+    let work = WorkDir::new();
+    let (upper, store) = (work.path("overlay"), work.path("store"));
+    std::fs::create_dir(&store).unwrap();
+    let script = "mkdir $0 && mount -t tmpfs tmpfs $0 && cd $0 && mkdir l u w && \
+        mount -t overlay -o userxattr,lowerdir=l,upperdir=u,workdir=w overlay $1 && shift && exec \"$@\"";
+    let namespace: &[&str] = match Identity::here() {
+        Identity::Root => &["unshare", "--mount"],
+        Identity::Subordinate | Identity::Single => &["unshare", "--mount", "--map-root-user"],
+    };
+    let words = ["sh", "-c", script, upper.to_str().unwrap(), store.to_str().unwrap()];
+    work.build(DOCKERFILE)
+        .under([namespace, &words].concat())
+        .succeeds()
+        .says("overlay cannot be mounted in the store");
+    assert_eq!(work.image().digest, digest);
+}
+
 /// Where nothing is possible, RUN says what would make it so; the rest works.
 #[test]
 fn without_any_isolation_only_run_fails() {

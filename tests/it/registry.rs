@@ -94,8 +94,8 @@ fn credentials_are_found_where_docker_keeps_them() {
         (config, plain.replace("127.0.0.1", "127.0.0.2"), None, 77, &advice),
         (config, plain.clone(), Some(("DOCKER_CONFIG", "empty")), 77, &advice),
         (config, auths(WRONG), None, 77, &advice),
-        (config, auths("no base64!"), None, 77, "config.json"),
-        (config, "{\"auths\": ".to_owned(), None, 77, "config.json is not a docker config.json"),
+        (config, auths("no base64!"), None, 65, "config.json"),
+        (config, "{\"auths\": ".to_owned(), None, 65, "config.json is not a docker config.json"),
         (config, helpers("absent"), None, 77, "docker-credential-absent, which is not installed"),
         (config, helpers("broken"), None, 77, "docker-credential-broken gave no credentials"),
     ];
