@@ -33,11 +33,6 @@ pub fn open_in_root(
     openat2(root, path, flags, mode, resolve)
 }
 
-/// Opens `path` below `root`; a path or link that leads out of it is refused with `EXDEV`.
-pub fn open_beneath(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
-}
-
 /// Opens the directory `name` of `parent` itself, not what a link or mount of that name leads to.
 pub fn open_subdir(parent: impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -8,7 +8,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::entry::{Entry, Kind, OPAQUE_NAME, WHITEOUT_PREFIX, display, split};
+use super::entry::{Entry, Kind, WHITEOUT_PREFIX, display, split};
 use super::header::{self, BLOCK, Block};
 use super::pax;
 
@@ -79,25 +79,17 @@ impl<W: Write> TarWriter<W> {
             let reason = "the root cannot be removed";
             return Err(WriteError::Entry { path: display(path), reason });
         }
-        self.marker(dir, &[WHITEOUT_PREFIX, name].concat(), mtime)
-    }
-
-    /// Makes the directory opaque: it shows nothing of the layers below.
-    pub fn opaque(&mut self, dir: &[u8], mtime: i64) -> Result<(), WriteError> {
-        self.marker(dir, OPAQUE_NAME, mtime)
+        let slash: &[u8] = if dir.is_empty() { b"" } else { b"/" };
+        let path = [dir, slash, WHITEOUT_PREFIX, name].concat();
+        let entry = Entry { mode: 0, mtime, ..Entry::new(path, Kind::File { size: 0 }) };
+        let refuse = |reason| WriteError::Entry { path: display(&entry.path), reason };
+        self.header(&entry).map_err(refuse)?.map_err(WriteError::Write)
     }
 
     /// Ends the archive.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.out.write_all(&[0; 2 * BLOCK]).map_err(WriteError::Write)?;
         Ok(self.out)
-    }
-
-    fn marker(&mut self, dir: &[u8], name: &[u8], mtime: i64) -> Result<(), WriteError> {
-        let path = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
-        let entry = Entry { mode: 0, mtime, ..Entry::new(path, Kind::File { size: 0 }) };
-        let refuse = |reason| WriteError::Entry { path: display(&entry.path), reason };
-        self.header(&entry).map_err(refuse)?.map_err(WriteError::Write)
     }
 
     /// Writes the headers; the outer result says what is wrong with the entry.

@@ -43,23 +43,6 @@ pub enum Mode {
     Quiet,
 }
 
-impl Mode {
-    /// What `--progress` calls them.
-    pub const NAMES: [&str; 5] = ["auto", "tty", "plain", "json", "quiet"];
-
-    /// The mode with this name; `auto` asks whether the output is a terminal.
-    pub fn named(name: &str, terminal: bool) -> Option<Self> {
-        match name {
-            "auto" if terminal => Some(Self::Terminal),
-            "tty" => Some(Self::Terminal),
-            "auto" | "plain" => Some(Self::Plain),
-            "json" => Some(Self::Json),
-            "quiet" => Some(Self::Quiet),
-            _ => None,
-        }
-    }
-}
-
 /// The time since the command began.
 pub struct Clock(Box<dyn Fn() -> Duration + Send + Sync>);
 

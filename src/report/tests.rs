@@ -433,22 +433,6 @@ fn the_tail_keeps_what_failed() {
     assert_eq!(failed.output.lines, expected);
 }
 
-#[test]
-fn modes_have_names() {
-    for (name, terminal, mode) in [
-        ("auto", true, Some(Mode::Terminal)),
-        ("auto", false, Some(Mode::Plain)),
-        ("tty", false, Some(Mode::Terminal)),
-        ("plain", true, Some(Mode::Plain)),
-        ("json", true, Some(Mode::Json)),
-        ("quiet", true, Some(Mode::Quiet)),
-        ("rawjson", true, None),
-    ] {
-        assert_eq!(Mode::named(name, terminal), mode, "{name}");
-        assert_eq!(Mode::NAMES.contains(&name), mode.is_some(), "{name}");
-    }
-}
-
 proptest! {
     /// Whatever a step prints, each event is the lines that it should be.
     #[test]
