@@ -33,10 +33,23 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Where images, layers and the build cache are kept [default: ~/.local/share/yado]
-    #[arg(long, global = true, env = "YADO_ROOT", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Of every command",
+        env = "YADO_ROOT",
+        value_name = "DIR"
+    )]
     root: Option<PathBuf>,
     /// How steps are isolated
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "KIND")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Of every command",
+        value_enum,
+        default_value_t,
+        value_name = "KIND"
+    )]
     isolation: Isolation,
 }
 
