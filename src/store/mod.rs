@@ -26,6 +26,7 @@ mod work;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,12 +105,16 @@ impl Store {
                 return Err(StoreError::Foreign(root.to_owned()));
             }
         }
-        for dir in ["yado/work", "yado/steps", "yado/layers", "blobs/sha256"] {
+        // Nobody else's: unpacked layers have set-id programs and device nodes.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        let trees = Path::new("yado/layers").join(ids);
+        for dir in
+            [Path::new("yado/work"), Path::new("yado/steps"), &trees, Path::new("blobs/sha256")]
+        {
             let path = root.join(dir);
-            fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
+            private.create(&path).map_err(StoreError::io("create", &path))?;
         }
-        let trees = root.join("yado/layers").join(ids);
-        fs::create_dir_all(&trees).map_err(StoreError::io("create", &trees))?;
         let lock = work::lock_shared(&root.join("yado/lock"))?;
         let work = WorkDir::create(&root.join("yado/work"))?;
         let layout = root.join("oci-layout");
