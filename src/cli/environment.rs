@@ -23,8 +23,11 @@ pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-/// The store's directory by XDG's rules.
+/// The store's directory: `YADO_ROOT`, else by XDG's rules. An empty variable is none.
 pub(super) fn store_root() -> Result<PathBuf, CliError> {
+    if let Some(root) = path("YADO_ROOT") {
+        return Ok(root);
+    }
     let data = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
     data.or_else(|| path("HOME").map(|home| home.join(".local/share")))
         .map(|dir| dir.join("yado"))

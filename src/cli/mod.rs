@@ -32,14 +32,8 @@ struct Arguments {
 /// Flags of every command.
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// Where images, layers and the build cache are kept [default: ~/.local/share/yado]
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Of every command",
-        env = "YADO_ROOT",
-        value_name = "DIR"
-    )]
+    /// Where images, layers and the build cache are kept [env: YADO_ROOT] [default: ~/.local/share/yado]
+    #[arg(long, global = true, help_heading = "Of every command", value_name = "DIR")]
     root: Option<PathBuf>,
     /// How steps are isolated
     #[arg(
