@@ -265,8 +265,8 @@ impl Rows {
                 {
                     return Err("does not name the layer".to_owned());
                 }
-                let unpacked = self.work.path("store/yado/layers/sha256").join(layer);
-                if !layer.is_empty() && unpacked.exists() {
+                let mut kept = fs::read_dir(self.work.path("store/yado/layers")).unwrap().flatten();
+                if !layer.is_empty() && kept.any(|ids| ids.path().join(layer).exists()) {
                     return Err("the layer is in the store".to_owned());
                 }
             }
