@@ -156,8 +156,8 @@ fn flags_and_files_have_their_codes() {
 /// Links in the context lead to nothing outside of it.
 #[test]
 fn links_out_of_the_context_lead_nowhere() {
-    let work = WorkDir::new();
     const SECRET: &str = "canary 5f1d";
+    let work = WorkDir::new();
     work.write("outside/secret", SECRET);
     work.write("context/inner/file", "inside");
     let outside = work.path("outside");

@@ -230,7 +230,7 @@ impl Rows {
             .yado(["build", "-"])
             .stdin(format!("FROM {name}\nWORKDIR /made\n"))
             .flags(["-o", "type=tar,dest=-"])
-            .timeout(Duration::from_secs(60));
+            .timeout(Duration::from_mins(1));
         let output = build.run();
         assert_eq!(snapshot(&self.work.path("canary")), self.before, "{what}");
         // All rows are tried, so that one run shows all that is wrong.

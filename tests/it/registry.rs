@@ -65,7 +65,8 @@ fn credentials_are_found_where_docker_keeps_them() {
     let nothing = "{}".to_owned();
     let advice = format!("docker login {host}");
     let plain = auths(AUTH);
-    let rows: Vec<(&str, String, Option<(&str, &str)>, i32, &str)> = vec![
+    type Row<'a> = (&'a str, String, Option<(&'a str, &'a str)>, i32, &'a str);
+    let rows: Vec<Row<'_>> = vec![
         (config, plain.clone(), None, 0, ""),
         (config, plain.replace("127.0.0.1", "http://127.0.0.1"), None, 0, ""),
         (
