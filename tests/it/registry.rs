@@ -14,6 +14,9 @@ const AUTH: &str = "YnVpbGRlcjpjb3JyZWN0IGhvcnNl";
 /// `builder:wrong`
 const WRONG: &str = "YnVpbGRlcjp3cm9uZw==";
 
+/// A file and its content, a variable, the exit code, and what is said.
+type Row<'a> = (&'a str, String, Option<(&'a str, &'a str)>, i32, &'a str);
+
 /// What the registry answered until and with the `count`th manifest that was
 /// put: the log has a request only after its answer.
 fn until_pushed(registry: &Registry, count: usize) -> Vec<Request> {
@@ -65,7 +68,6 @@ fn credentials_are_found_where_docker_keeps_them() {
     let nothing = "{}".to_owned();
     let advice = format!("docker login {host}");
     let plain = auths(AUTH);
-    type Row<'a> = (&'a str, String, Option<(&'a str, &'a str)>, i32, &'a str);
     let rows: Vec<Row<'_>> = vec![
         (config, plain.clone(), None, 0, ""),
         (config, plain.replace("127.0.0.1", "http://127.0.0.1"), None, 0, ""),
