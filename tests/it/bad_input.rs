@@ -36,7 +36,7 @@ fn a_wrong_dockerfile_shows_all_its_mistakes() {
         let mut shown =
             format!("Dockerfile:{place}: error: {problem}\n {number} | {line}\n   | {marks}\n");
         if !help.is_empty() {
-            shown += &format!("help: {help}\n");
+            shown.extend(["help: ", help, "\n"]);
         }
         assert!(output.stderr.contains(&shown), "{shown}\nis not in\n{}", output.stderr);
     }

@@ -104,8 +104,8 @@ struct Hostile {
 }
 
 impl Hostile {
-    fn of(tar: Vec<u8>) -> Self {
-        Self::with_blob(gzip(&tar), &tar)
+    fn of(tar: &[u8]) -> Self {
+        Self::with_blob(gzip(tar), tar)
     }
 
     fn with_blob(blob: Vec<u8>, tar: &[u8]) -> Self {
@@ -447,7 +447,7 @@ fn hostile_names_lead_nowhere() {
             holds(&[("x", "kept")]),
         ),
     ] {
-        rows.check(what, &Hostile::of(tar.end()), &fate);
+        rows.check(what, &Hostile::of(&tar.end()), &fate);
     }
     rows.finish();
 }
@@ -559,7 +559,7 @@ fn hostile_contents_are_refused() {
         ("nothing at all", t().end(), holds(&[])),
         ("no end", t().file("x", "y").0, holds(&[("x", "y")])),
     ] {
-        rows.check(what, &Hostile::of(tar), &fate);
+        rows.check(what, &Hostile::of(&tar), &fate);
     }
     let packed = gzip(&plain);
     let with = |blob: &[u8]| Hostile::with_blob(blob.to_vec(), &plain);
