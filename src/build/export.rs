@@ -10,7 +10,7 @@ use super::{BuildError, BuildResult, Env};
 use crate::image::{Descriptor, Digest, Index, Reference, media_type};
 use crate::layer::{Entry, Kind, TarWriter, WriteError};
 use crate::report::{TransferKind, transfer};
-use crate::rootfs::DuplicateError;
+use crate::rootfs::{DuplicateError, Ledger};
 use crate::snapshot::{SnapshotError, Times};
 
 /// The form of an image in a file.
@@ -225,10 +225,10 @@ pub fn export_tree(
     env: &Env,
 ) -> Result<(), BuildError> {
     let _transfer = transfer(&env.sink, TransferKind::Export, "files", None);
-    Tree::new(Times::Keep).read(&result.image.layers, env, |root| match output {
+    Tree::new(Times::Keep).read(&result.image.layers, env, |root, owners| match output {
         TreeOutput::Tar(out) => {
             let mut tar = TarWriter::new(out);
-            crate::snapshot::write_upper(root, &[], Times::Keep, env.owners(), &mut tar).map_err(
+            crate::snapshot::write_upper(root, &[], Times::Keep, owners, &mut tar).map_err(
                 |error| match error {
                     SnapshotError::Write(source) => ExportError::Archive(source).into(),
                     error @ SnapshotError::Read { .. } => BuildError::from(error),
@@ -243,7 +243,13 @@ pub fn export_tree(
                 path: dir.to_owned(),
                 source,
             })?;
-            crate::rootfs::export(root, dir, env.owners()).map_err(|source| {
+            // Outside of the store there is nowhere to note more owners.
+            let ledger = Ledger::new(dir).map_err(|source| ExportError::Io {
+                action: "open",
+                path: dir.to_owned(),
+                source,
+            })?;
+            crate::rootfs::export(root, owners, dir, env.owners(&ledger)).map_err(|source| {
                 BuildError::from(ExportError::Directory { path: dir.to_owned(), source })
             })
         }

@@ -26,6 +26,7 @@ use crate::layer::Compression;
 use crate::plan::{self, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
+use crate::rootfs::{Ledger, Owners};
 use crate::sandbox::{Cancellation, Identity, Isolation, Network};
 use crate::snapshot::Times;
 use crate::store::Store;
@@ -106,10 +107,11 @@ impl std::fmt::Debug for Env {
 }
 
 impl Env {
-    fn owners(&self) -> crate::rootfs::Owners {
+    /// Which owners the files of a tree can have; `ledger` is that tree's.
+    fn owners<'a>(&self, ledger: &'a Ledger) -> Owners<'a> {
         match self.isolation.identity {
-            Identity::Single => crate::rootfs::Owners::Single,
-            Identity::Real | Identity::Subordinate => crate::rootfs::Owners::Real,
+            Identity::Single => Owners::Single(ledger),
+            Identity::Real | Identity::Subordinate => Owners::Real,
         }
     }
 

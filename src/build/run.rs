@@ -10,7 +10,7 @@ use super::{BuildError, Env, Timestamps, base, default_env, work_file};
 use crate::dockerfile;
 use crate::plan::{ImageRequest, Run, Step};
 use crate::report::{Event, Stream};
-use crate::rootfs::Users;
+use crate::rootfs::{Ledger, Users};
 use crate::sandbox::{self, Bind, Command, Credentials, Exit, Io, Network, Stubs, View};
 use crate::snapshot::Times;
 
@@ -127,7 +127,7 @@ pub fn exec(request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
     };
     let mut tree = Tree::new(Times::Keep);
     let (exit, _) =
-        tree.change(&image.layers, true, env, |root| start(process, root, Io::Inherit, env))?;
+        tree.change(&image.layers, true, env, |root, _| start(process, root, Io::Inherit, env))?;
     Ok(exit)
 }
 
@@ -152,7 +152,12 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
             user.uid, user.gid
         )));
     }
-    crate::rootfs::make_dirs(&root, Path::new(process.workdir), (0, 0), env.owners())?;
+    crate::rootfs::make_dirs(
+        &root,
+        Path::new(process.workdir),
+        (0, 0),
+        env.owners(&Ledger::default()),
+    )?;
     let mut variables = process.env;
     if !variables.iter().any(|(name, _)| name == "HOME") {
         variables.push(("HOME".to_owned(), user.home.clone()));

@@ -15,7 +15,7 @@ use crate::dockerfile::Ignore;
 use crate::image::Digest;
 use crate::plan::{Copy, CopyFrom, Step, StepKind};
 use crate::report::Event;
-use crate::rootfs::{Chmod, CopyRequest, Include, Source, Users};
+use crate::rootfs::{Chmod, CopyRequest, Include, Owners, Source, Users};
 use crate::snapshot::Times;
 
 /// Files that each step gets from yado, and that never reach a layer.
@@ -89,30 +89,30 @@ pub(super) fn run(
 ) -> Result<Option<Layer>, BuildError> {
     let env = context.env;
     let ((), changed) = match &step.kind {
-        StepKind::Run(run) => tree.change(&state.layers, true, env, |root| {
+        StepKind::Run(run) => tree.change(&state.layers, true, env, |root, _| {
             run::run_step(step, run, id, state.epoch, root, context)
         })?,
         StepKind::Copy(copy) => match &copy.from {
             CopyFrom::Context => {
                 let files = Selection::of_context(copy, context)?;
-                tree.change(&state.layers, false, env, |path| {
-                    apply(path, copy, &files, state, context)
+                tree.change(&state.layers, false, env, |path, owners| {
+                    apply(path, copy, &files, owners, state, context)
                 })?
             }
             from => {
                 let layers = source_layers(from, context)?;
-                Tree::new(Times::Keep).read(layers, env, |source| {
-                    let files = Selection::of_tree(copy, source)?;
-                    tree.change(&state.layers, false, env, |path| {
-                        apply(path, copy, &files, state, context)
+                Tree::new(Times::Keep).read(layers, env, |source, source_owners| {
+                    let files = Selection::of_tree(copy, source, source_owners)?;
+                    tree.change(&state.layers, false, env, |path, owners| {
+                        apply(path, copy, &files, owners, state, context)
                     })
                 })?
             }
         },
-        StepKind::Workdir { path } => tree.change(&state.layers, false, env, |root| {
+        StepKind::Workdir { path } => tree.change(&state.layers, false, env, |root, owners| {
             let root = open(root)?;
             let user = Users::read(&root).map_err(passwd_error)?.user(&step.user)?;
-            crate::rootfs::make_dirs(&root, Path::new(path), (user.uid, user.gid), env.owners())?;
+            crate::rootfs::make_dirs(&root, Path::new(path), (user.uid, user.gid), owners)?;
             Ok(())
         })?,
         StepKind::Config => return Ok(None),
@@ -145,7 +145,7 @@ struct Selection<'a> {
 
 enum Root<'a> {
     Context(&'a crate::context::Context),
-    Tree(OwnedFd),
+    Tree(OwnedFd, Owners<'a>),
     /// Nothing but here-documents.
     Nothing(OwnedFd),
 }
@@ -166,9 +166,9 @@ impl<'a> Selection<'a> {
         Self::new(Root::Context(from), copy, "the build context")
     }
 
-    fn of_tree(copy: &Copy, path: &Path) -> Result<Self, BuildError> {
+    fn of_tree(copy: &Copy, path: &Path, owners: Owners<'a>) -> Result<Self, BuildError> {
         let root = open(path)?;
-        Self::new(Root::Tree(root), copy, "the stage or image that --from names")
+        Self::new(Root::Tree(root, owners), copy, "the stage or image that --from names")
     }
 
     fn new(root: Root<'a>, copy: &Copy, place: &str) -> Result<Self, BuildError> {
@@ -206,14 +206,22 @@ impl<'a> Selection<'a> {
     fn root(&self) -> &OwnedFd {
         match &self.root {
             Root::Context(context) => context.root(),
-            Root::Tree(root) | Root::Nothing(root) => root,
+            Root::Tree(root, _) | Root::Nothing(root) => root,
+        }
+    }
+
+    /// Whose the files can be; those of a context count for no one's.
+    fn owners(&self) -> Owners<'a> {
+        match &self.root {
+            Root::Tree(_, owners) => *owners,
+            Root::Context(_) | Root::Nothing(_) => Owners::Real,
         }
     }
 
     fn hidden(&self, path: &Path, is_dir: bool) -> Include {
         match &self.root {
             Root::Context(context) => context.include(path, is_dir),
-            Root::Tree(_) | Root::Nothing(_) => Include::Yes,
+            Root::Tree(..) | Root::Nothing(_) => Include::Yes,
         }
     }
 
@@ -247,6 +255,7 @@ fn apply(
     path: &Path,
     copy: &Copy,
     files: &Selection<'_>,
+    owners: Owners<'_>,
     state: &StageResult,
     context: &Context<'_>,
 ) -> Result<(), BuildError> {
@@ -285,7 +294,8 @@ fn apply(
         chmod: chmod.as_ref(),
         mtime,
         xattrs: !local,
-        owners: context.env.owners(),
+        source_owners: files.owners(),
+        owners,
     };
     let devices = crate::rootfs::copy(&root, &request)?;
     if devices > 0 {

@@ -12,7 +12,7 @@ use super::{BuildError, Env};
 use crate::image::Descriptor;
 use crate::layer::{Compression, LayerWriter, TarWriter};
 use crate::report::{Sink, Transfer, TransferKind, transfer};
-use crate::rootfs::{Overlay, UnpackOptions, Upper};
+use crate::rootfs::{Ledger, Overlay, Owners, UnpackOptions, Upper};
 use crate::snapshot::{Counts, Index, Times};
 
 /// Whether trees are stacked by the kernel or copied.
@@ -51,15 +51,23 @@ impl Overlays {
 pub(super) struct Tree {
     /// What becomes of the times of files that steps make.
     times: Times,
-    /// Without overlay: the copy, and how many layers are in it.
-    copied: Option<(PathBuf, usize)>,
+    /// Without overlay: the copy.
+    copied: Option<Copied>,
+}
+
+#[derive(Debug)]
+struct Copied {
+    path: PathBuf,
+    /// How many layers are in it.
+    applied: usize,
+    ledger: Ledger,
 }
 
 /// What a step made of the tree.
 #[derive(Debug)]
 pub(super) enum Changed {
-    /// It is all in this directory.
-    Upper(PathBuf),
+    /// It is all in this directory, owners but for what this ledger notes.
+    Upper(PathBuf, Ledger),
     /// It is found by comparing with this.
     Indexed(Index),
 }
@@ -77,12 +85,16 @@ impl Tree {
         layers: &[Layer],
         stubs: bool,
         env: &Env,
-        action: impl FnOnce(&Path) -> Result<T, BuildError>,
+        action: impl FnOnce(&Path, Owners<'_>) -> Result<T, BuildError>,
     ) -> Result<(T, Changed), BuildError> {
         if env.overlays != Overlays::Possible {
-            let path = self.copy_of(layers, env)?;
+            let copied = self.copy_of(layers, env)?;
+            let path = copied.path.clone();
             let mut index = Index::take(&path).map_err(io_error("read", &path))?;
-            let done = action(&path)?;
+            let noted = Ledger::new(&path).map_err(io_error("open", &path))?;
+            let done = action(&path, env.owners(&noted))?;
+            let root = crate::fs::open_dir(&path).map_err(io_error("open", &path))?;
+            copied.ledger.follow(&noted, |file| index.is_same(&root, file));
             if stubs {
                 for file in super::steps::STEP_FILES {
                     match index.forgive(&path, Path::new(file)) {
@@ -106,9 +118,10 @@ impl Tree {
             .map_err(io_error("prepare", &upper))?;
         let overlay = Overlay::mount(&lowers, Some(Upper { upper: &upper, work: &work }), &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
-        let result = action(overlay.path());
+        let noted = Ledger::new(overlay.path()).map_err(io_error("open", overlay.path()))?;
+        let result = action(overlay.path(), env.owners(&noted));
         drop(overlay);
-        Ok((result?, Changed::Upper(upper)))
+        Ok((result?, Changed::Upper(upper, noted)))
     }
 
     /// Shows the files of `layers` to `action`, which only reads.
@@ -116,23 +129,24 @@ impl Tree {
         &mut self,
         layers: &[Layer],
         env: &Env,
-        action: impl FnOnce(&Path) -> Result<T, BuildError>,
+        action: impl FnOnce(&Path, Owners<'_>) -> Result<T, BuildError>,
     ) -> Result<T, BuildError> {
         if env.overlays != Overlays::Possible {
-            let path = self.copy_of(layers, env)?;
-            return action(&path);
+            let copied = self.copy_of(layers, env)?;
+            return action(&copied.path, env.owners(&copied.ledger));
         }
         // Without an upper directory the kernel wants two lower ones.
         let mut lowers = vec![bottom(false, env)?];
         lowers.extend(stack(layers, env)?);
         if let [only] = lowers.as_slice() {
-            return action(only);
+            return action(only, env.owners(&Ledger::default()));
         }
         let merged = env.store.work().fresh("read");
         fs::create_dir(&merged).map_err(io_error("create", &merged))?;
         let overlay = Overlay::mount(&lowers, None, &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
-        action(overlay.path())
+        let ledger = ledger_of(overlay.path(), layers, &lowers[1..], env)?;
+        action(overlay.path(), env.owners(&ledger))
     }
 
     /// Writes what a step made as a layer: archive, digests and compression in
@@ -154,16 +168,18 @@ impl Tree {
         let out = Counting { inner, sink: &env.sink, transfer: None };
         let mut tar = TarWriter::new(out);
         let counts = match changed {
-            Changed::Upper(upper) => {
+            Changed::Upper(upper, ledger) => {
                 let below = stack(layers, env)?;
-                crate::snapshot::write_upper(upper, &below, self.times, env.owners(), &mut tar)?
+                let owners = env.owners(ledger);
+                crate::snapshot::write_upper(upper, &below, self.times, owners, &mut tar)?
             }
             Changed::Indexed(index) => {
-                let (tree, _) = self
+                let copied = self
                     .copied
                     .as_ref()
                     .ok_or_else(|| BuildError::Internal("a copied tree is missing".to_owned()))?;
-                crate::snapshot::write_changes(tree, index, self.times, env.owners(), &mut tar)?
+                let owners = env.owners(&copied.ledger);
+                crate::snapshot::write_changes(&copied.path, index, self.times, owners, &mut tar)?
             }
         };
         if counts == Counts::default() {
@@ -174,10 +190,10 @@ impl Tree {
         let (digest, size) = blob.finish()?;
         let blob = Descriptor::new(compression.media_type(), digest, size);
         match (changed, &mut self.copied) {
-            (Changed::Upper(upper), _) => {
-                env.store.put_tree(&diff_id, upper)?;
+            (Changed::Upper(upper, ledger), _) => {
+                env.store.put_tree(&diff_id, upper, &ledger.records())?;
             }
-            (Changed::Indexed(_), Some((_, applied))) => *applied += 1,
+            (Changed::Indexed(_), Some(copied)) => copied.applied += 1,
             (Changed::Indexed(_), None) => {}
         }
         Ok(Some(Layer { diff_id, blob }))
@@ -199,7 +215,7 @@ impl Tree {
             let stat = rustix::fs::fstat(&top)?;
             mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
             let owner = crate::rootfs::recorded_of(&top).unwrap_or((stat.st_uid, stat.st_gid));
-            crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners())?;
+            crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners(&Ledger::default()))?;
         }
         rustix::fs::fchmod(&upper, mode)?;
         if let Times::Clamp(epoch) = self.times {
@@ -211,22 +227,28 @@ impl Tree {
     }
 
     /// The copied tree with all of `layers` in it.
-    fn copy_of(&mut self, layers: &[Layer], env: &Env) -> Result<PathBuf, BuildError> {
+    fn copy_of(&mut self, layers: &[Layer], env: &Env) -> Result<&Copied, BuildError> {
         if self.copied.is_none() {
             let path = env.store.work().fresh("tree");
             fs::create_dir(&path).map_err(io_error("create", &path))?;
             rustix::fs::chmod(&path, Mode::from_raw_mode(0o755))
                 .map_err(|e| io_error("set the mode of", &path)(e.into()))?;
-            self.copied = Some((path, 0));
+            let ledger = Ledger::new(&path).map_err(io_error("open", &path))?;
+            self.copied = Some(Copied { path, applied: 0, ledger });
         }
-        let Some((path, applied)) = &mut self.copied else {
+        let Some(copied) = &mut self.copied else {
             return Err(BuildError::Internal("a copied tree is missing".to_owned()));
         };
-        for tree in unpacked(&layers[*applied..], env)? {
-            crate::rootfs::merge(&tree, path, env.owners())?;
-            *applied += 1;
+        let missing = &layers[copied.applied..];
+        let trees = unpacked(missing, env)?;
+        for (layer, tree) in missing.iter().zip(&trees) {
+            let ledger =
+                ledger_of(tree, std::slice::from_ref(layer), std::slice::from_ref(tree), env)?;
+            let owners = env.owners(&copied.ledger);
+            crate::rootfs::merge(tree, env.owners(&ledger), &copied.path, owners)?;
+            copied.applied += 1;
         }
-        Ok(path.clone())
+        Ok(copied)
     }
 }
 
@@ -274,6 +296,22 @@ fn stack(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
     Ok(trees)
 }
 
+/// What is noted of the files that the stack `trees`, which may be only of the
+/// topmost of `layers`, shows at `root`.
+fn ledger_of(
+    root: &Path,
+    layers: &[Layer],
+    trees: &[PathBuf],
+    env: &Env,
+) -> Result<Ledger, BuildError> {
+    let mut ledger = Ledger::new(root).map_err(io_error("open", root))?;
+    for (layer, tree) in layers.iter().rev().zip(trees.iter().rev()).rev() {
+        let records = env.store.tree_owners(&layer.diff_id)?;
+        ledger.add_layer(tree, &records).map_err(io_error("read the owners of", tree))?;
+    }
+    Ok(ledger)
+}
+
 fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     let fail = |source| BuildError::Unpack { layer: layer.diff_id.0.short().to_owned(), source };
     let file = env.store.open_blob(&layer.blob.digest)?;
@@ -285,9 +323,10 @@ fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     let dir = env.store.work().fresh("layer");
     fs::create_dir(&dir).map_err(io_error("create", &dir))?;
     let target = crate::fs::open_dir(&dir).map_err(io_error("open", &dir))?;
-    let options = UnpackOptions { owners: env.owners() };
+    let ledger = Ledger::new(&dir).map_err(io_error("open", &dir))?;
+    let options = UnpackOptions { owners: env.owners(&ledger) };
     crate::rootfs::unpack(archive, Some(&layer.diff_id), &target, &options).map_err(fail)?;
-    env.store.put_tree(&layer.diff_id, &dir)?;
+    env.store.put_tree(&layer.diff_id, &dir, &ledger.records())?;
     Ok(())
 }
 

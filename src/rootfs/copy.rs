@@ -42,8 +42,10 @@ pub struct CopyRequest<'a> {
     pub mtime: Option<i64>,
     /// Whether extended attributes are copied.
     pub xattrs: bool,
+    /// Which owners the sources can have; they are asked for where `owner` is `None`.
+    pub source_owners: Owners<'a>,
     /// Which owners files can have.
-    pub owners: Owners,
+    pub owners: Owners<'a>,
 }
 
 /// One source.
@@ -205,6 +207,7 @@ fn duplicator<'a>(request: &'a CopyRequest<'_>, base: &'a OwnedFd) -> Duplicator
         chmod: request.chmod,
         mtime: request.mtime,
         xattrs: request.xattrs,
+        from_owners: request.source_owners,
         owners: request.owners,
         include: request.include,
         base,
@@ -257,7 +260,7 @@ pub fn make_dirs(
     root: &OwnedFd,
     path: &Path,
     owner: (u32, u32),
-    owners: Owners,
+    owners: Owners<'_>,
 ) -> Result<OwnedFd, DuplicateError> {
     let bits = Mode::from_raw_mode(0o755);
     let made = crate::fs::create_dir_all_in_root(root, path, bits)

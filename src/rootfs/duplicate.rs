@@ -81,7 +81,10 @@ pub(super) struct Duplicator<'a> {
     pub(super) chmod: Option<&'a Chmod>,
     pub(super) mtime: Option<i64>,
     pub(super) xattrs: bool,
-    pub(super) owners: Owners,
+    /// Those of the source.
+    pub(super) from_owners: Owners<'a>,
+    /// Those of the destination.
+    pub(super) owners: Owners<'a>,
     pub(super) include: &'a dyn Fn(&Path, bool) -> Include,
     /// Where the paths of `links` begin.
     pub(super) base: &'a OwnedFd,
@@ -90,16 +93,31 @@ pub(super) struct Duplicator<'a> {
 }
 
 /// Applies the unpacked layer at `layer` to the tree at `target`.
-pub fn merge(layer: &Path, target: &Path, owners: Owners) -> Result<(), DuplicateError> {
-    whole_tree(layer, target, owners, Form::Layer)
+pub fn merge(
+    layer: &Path,
+    layer_owners: Owners<'_>,
+    target: &Path,
+    owners: Owners<'_>,
+) -> Result<(), DuplicateError> {
+    whole_tree(layer, layer_owners, target, owners)
 }
 
 /// Copies a stage's whole tree into the directory `target`, over what is there.
-pub fn export(tree: &Path, target: &Path, owners: Owners) -> Result<(), DuplicateError> {
-    whole_tree(tree, target, owners, Form::Layer)
+pub fn export(
+    tree: &Path,
+    tree_owners: Owners<'_>,
+    target: &Path,
+    owners: Owners<'_>,
+) -> Result<(), DuplicateError> {
+    whole_tree(tree, tree_owners, target, owners)
 }
 
-fn whole_tree(from: &Path, to: &Path, owners: Owners, form: Form) -> Result<(), DuplicateError> {
+fn whole_tree(
+    from: &Path,
+    from_owners: Owners<'_>,
+    to: &Path,
+    owners: Owners<'_>,
+) -> Result<(), DuplicateError> {
     let open = |path: &Path| {
         crate::fs::open_dir(path).map_err(|source| DuplicateError::Io {
             action: "open",
@@ -109,11 +127,12 @@ fn whole_tree(from: &Path, to: &Path, owners: Owners, form: Form) -> Result<(), 
     };
     let (from, to) = (open(from)?, open(to)?);
     let mut duplicator = Duplicator {
-        form,
+        form: Form::Layer,
         owner: None,
         chmod: None,
         mtime: None,
         xattrs: true,
+        from_owners,
         owners,
         include: &|_, _| Include::Yes,
         base: &to,
@@ -152,7 +171,7 @@ impl Duplicator<'_> {
         new_name: &CStr,
         at: &Path,
     ) -> Result<(), DuplicateError> {
-        let stat =
+        let mut stat =
             self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         match (self.include)(source, kind.is_dir()) {
@@ -170,6 +189,11 @@ impl Duplicator<'_> {
             return crate::fs::remove_tree(to, new_name).map_err(|e| io_error("remove", at, e));
         }
         self.make_room(to, new_name, at)?;
+        if self.owner.is_none() && kind != FileType::RegularFile {
+            let noted = self.from_owners.noted(from, name);
+            let noted = noted.map_err(|e| io_error("find the owner of", at, e))?;
+            (stat.st_uid, stat.st_gid) = noted.unwrap_or((stat.st_uid, stat.st_gid));
+        }
         let file = match kind {
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -361,7 +385,7 @@ impl Duplicator<'_> {
         let (uid, gid) = self
             .owner
             .or_else(
-                || if self.owners == Owners::Single { owner::recorded_of(&from) } else { None },
+                || if self.from_owners.are_single() { owner::recorded_of(&from) } else { None },
             )
             .unwrap_or((stat.st_uid, stat.st_gid));
         self.give_ids(to, name, uid, gid, at)

@@ -8,6 +8,7 @@
 mod chmod;
 mod copy;
 mod duplicate;
+mod ledger;
 mod overlay;
 mod owner;
 mod unpack;
@@ -16,6 +17,7 @@ mod users;
 pub use chmod::{Chmod, ChmodError};
 pub use copy::{CopyError, CopyRequest, Source, copy, make_dirs};
 pub use duplicate::{DuplicateError, Include, export, merge};
+pub use ledger::Ledger;
 pub use overlay::{Overlay, Upper};
 pub use owner::{Owners, give, recorded_of};
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, extract, is_opaque, unpack};

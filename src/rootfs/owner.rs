@@ -4,7 +4,8 @@
 //! belongs to in the image. With a single id every file on disk is the
 //! process's own, and the owner in the image is recorded beside it, in the
 //! extended attribute `user.yado.owner` (`UID:GID`, decimal). Only regular
-//! files and directories can carry it; links, pipes and devices stay root's.
+//! files and directories can carry it; of links, pipes and devices it is noted
+//! in a [`Ledger`].
 
 use std::ffi::{CStr, OsStr};
 use std::io;
@@ -15,25 +16,43 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, Gid, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::Ledger;
 use crate::fs::proc_path;
 
 /// The name of the extended attribute that records an owner.
 pub(super) const OWNER_XATTR: &str = "user.yado.owner";
 
 /// Which owners files on disk can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owners {
+#[derive(Clone, Copy, Debug)]
+pub enum Owners<'a> {
     /// Any: files belong to whom they belong in the image.
     Real,
-    /// One: owners other than root are recorded beside the file.
-    Single,
+    /// One: owners other than root are recorded beside the file, and in this
+    /// ledger of the tree for what cannot carry a record.
+    Single(&'a Ledger),
+}
+
+impl Owners<'_> {
+    /// Whether every file on disk has the same owner.
+    pub fn are_single(self) -> bool {
+        matches!(self, Self::Single(_))
+    }
+
+    /// The owner noted of `name` in `dir`, which is neither a regular file nor
+    /// a directory; `None` when the one on disk counts.
+    pub(super) fn noted(self, dir: impl AsFd, name: &CStr) -> io::Result<Option<(u32, u32)>> {
+        match self {
+            Self::Real => Ok(None),
+            Self::Single(ledger) => ledger.get_in(dir, name),
+        }
+    }
 }
 
 /// Gives `name` of `dir` to a user and group; a link itself, not what it leads to.
 ///
 /// With [`Owners::Real`] this takes set-id bits away from a file, so its mode
 /// is set afterwards, and fails with `EINVAL` for an id that is not mapped.
-pub fn give(dir: impl AsFd, name: &CStr, uid: u32, gid: u32, owners: Owners) -> io::Result<()> {
+pub fn give(dir: impl AsFd, name: &CStr, uid: u32, gid: u32, owners: Owners<'_>) -> io::Result<()> {
     match owners {
         Owners::Real => {
             // The highest number means "leave it": it can own nothing.
@@ -44,12 +63,12 @@ pub fn give(dir: impl AsFd, name: &CStr, uid: u32, gid: u32, owners: Owners) -> 
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             Ok(rustix::fs::chownat(dir, name, Some(user), Some(group), flags)?)
         }
-        Owners::Single => record(dir, name, uid, gid),
+        Owners::Single(ledger) => record(dir, name, uid, gid, ledger),
     }
 }
 
-fn record(dir: impl AsFd, name: &CStr, uid: u32, gid: u32) -> io::Result<()> {
-    let path = path_of(dir, name);
+fn record(dir: impl AsFd, name: &CStr, uid: u32, gid: u32, ledger: &Ledger) -> io::Result<()> {
+    let path = path_of(&dir, name);
     let done = if (uid, gid) == (0, 0) {
         rustix::fs::lremovexattr(&path, OWNER_XATTR)
     } else {
@@ -59,7 +78,9 @@ fn record(dir: impl AsFd, name: &CStr, uid: u32, gid: u32) -> io::Result<()> {
     match done {
         Err(Errno::NODATA) => Ok(()),
         // Only regular files and directories have attributes of this kind (xattr(7)).
-        Err(Errno::PERM) if !is_file_or_dir(&path)? => Ok(()),
+        Err(Errno::PERM | Errno::OPNOTSUPP) if !is_file_or_dir(&path)? => {
+            ledger.note(dir, name, (uid, gid))
+        }
         // A file system without such attributes has no record to remove either.
         Err(Errno::OPNOTSUPP) if (uid, gid) == (0, 0) => Ok(()),
         other => Ok(other?),
@@ -80,7 +101,7 @@ pub fn recorded_of(file: impl AsFd) -> Option<(u32, u32)> {
     parse(&value[..length])
 }
 
-fn parse(value: &[u8]) -> Option<(u32, u32)> {
+pub(super) fn parse(value: &[u8]) -> Option<(u32, u32)> {
     let (uid, gid) = std::str::from_utf8(value).ok()?.split_once(':')?;
     let number = |text: &str| {
         let digits = text.bytes().all(|b| b.is_ascii_digit());
@@ -109,20 +130,26 @@ mod tests {
         fs::create_dir(temp.path().join("dir"))?;
         std::os::unix::fs::symlink("file", temp.path().join("link"))?;
         let dir = crate::fs::open_dir(temp.path())?;
+        let ledger = Ledger::new(temp.path())?;
+        let owners = Owners::Single(&ledger);
         let recorded = |name| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
             io::Result::Ok(recorded_of(rustix::fs::openat(&dir, name, flags, Mode::empty())?))
         };
         for name in [c"file", c"dir", c"."] {
             assert_eq!(recorded(name)?, None);
-            give(&dir, name, 1000, 4_000_000_000, Owners::Single)?;
+            give(&dir, name, 1000, 4_000_000_000, owners)?;
             assert_eq!(recorded(name)?, Some((1000, 4_000_000_000)));
-            give(&dir, name, 0, 0, Owners::Single)?;
+            give(&dir, name, 0, 0, owners)?;
             assert_eq!(recorded(name)?, None);
         }
-        give(&dir, c"link", 1000, 1000, Owners::Single)?;
-        assert_eq!(recorded(c"file")?, None);
-        assert!(give(&dir, c"absent", 1, 1, Owners::Single).is_err());
+        assert_eq!(ledger.records(), b"");
+        give(&dir, c"link", 1000, 50, owners)?;
+        assert_eq!((recorded(c"file")?, ledger.get(b"link")), (None, Some((1000, 50))));
+        assert_eq!(owners.noted(&dir, c"link")?, Some((1000, 50)));
+        give(&dir, c"link", 0, 0, owners)?;
+        assert_eq!(ledger.get(b"link"), None);
+        assert!(give(&dir, c"absent", 1, 1, owners).is_err());
         Ok(())
     }
 

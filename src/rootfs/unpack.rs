@@ -49,9 +49,9 @@ enum Form {
 
 /// How a layer is unpacked.
 #[derive(Clone, Copy, Debug)]
-pub struct UnpackOptions {
+pub struct UnpackOptions<'a> {
     /// Which owners files on disk can have.
-    pub owners: Owners,
+    pub owners: Owners<'a>,
 }
 
 /// A layer that was unpacked.
@@ -65,7 +65,11 @@ pub struct Unpacked {
 
 /// Unpacks the archive `reader` into the directory `target`, over what is there;
 /// gives the number of device nodes that were left out.
-pub fn extract(reader: impl Read, target: &OwnedFd, owners: Owners) -> Result<u64, UnpackError> {
+pub fn extract(
+    reader: impl Read,
+    target: &OwnedFd,
+    owners: Owners<'_>,
+) -> Result<u64, UnpackError> {
     let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, reader));
     let mut tree = Tree::new(target, owners, Form::Plain);
     while let Some(entry) = tar.next_entry()? {
@@ -138,7 +142,7 @@ pub fn unpack(
     reader: impl Read,
     expected: Option<&DiffId>,
     target: &OwnedFd,
-    options: &UnpackOptions,
+    options: &UnpackOptions<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let hasher = expected.map_or_else(Hasher::new, |diff_id| diff_id.0.hasher());
     let hashing = Hashing { inner: reader, hasher, size: 0 };
@@ -207,7 +211,7 @@ struct Parent {
 
 struct Tree<'a> {
     root: &'a OwnedFd,
-    owners: Owners,
+    owners: Owners<'a>,
     form: Form,
     /// Device nodes that were left out.
     devices: u64,
@@ -221,7 +225,7 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn new(root: &'a OwnedFd, owners: Owners, form: Form) -> Self {
+    fn new(root: &'a OwnedFd, owners: Owners<'a>, form: Form) -> Self {
         Self {
             root,
             owners,
@@ -488,7 +492,18 @@ impl<'a> Tree<'a> {
         // Owner, mode and time are the target's; an archive repeats them here.
         self.place(entry, name, "make the hard link", |dir, name| {
             rustix::fs::linkat(&from, &base, dir, name, AtFlags::empty())
-        })
+        })?;
+        // A record goes with the file, a note with its name.
+        if let Owners::Single(ledger) = self.owners
+            && FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+        {
+            let parent = &self.parent(entry)?.fd;
+            ledger
+                .get_in(&from, &base)
+                .and_then(|owner| ledger.note(parent, name, owner.unwrap_or_default()))
+                .map_err(failed(&entry.path, "set its owner"))?;
+        }
+        Ok(())
     }
 
     fn add_node(
@@ -531,7 +546,7 @@ impl<'a> Tree<'a> {
 
     fn own(&self, entry: &Entry, dir: &OwnedFd, name: &CStr) -> Result<(), UnpackError> {
         owner::give(dir, name, entry.uid, entry.gid, self.owners).map_err(|error| {
-            if self.owners == Owners::Real && error.raw_os_error() == Some(libc::EINVAL) {
+            if !self.owners.are_single() && error.raw_os_error() == Some(libc::EINVAL) {
                 UnpackError::Owner { path: display(&entry.path), uid: entry.uid, gid: entry.gid }
             } else {
                 failed(&entry.path, "set its owner")(error)
@@ -564,7 +579,7 @@ impl<'a> Tree<'a> {
                 // Only the machine's root may set these.
                 | (Err(Errno::PERM | Errno::OPNOTSUPP), Xattr::Trusted) => {}
                 // With one id there is no one to be privileged against.
-                (Err(Errno::PERM), Xattr::Capability) if self.owners == Owners::Single => {}
+                (Err(Errno::PERM), Xattr::Capability) if self.owners.are_single() => {}
                 (Err(error), _) => {
                     let attempt = "set its extended attributes";
                     return Err(failed(&entry.path, attempt)(error.into()));

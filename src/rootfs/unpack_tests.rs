@@ -1,6 +1,7 @@
 use super::*;
 use crate::image::Digest;
 use crate::layer::TarWriter;
+use crate::rootfs::Ledger;
 use crate::testing::TempDir;
 use std::fs as std_fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -67,8 +68,8 @@ fn archive(parts: &[Part]) -> Vec<u8> {
     out
 }
 
-fn owners() -> Owners {
-    if rustix::process::geteuid().is_root() { Owners::Real } else { Owners::Single }
+fn owners(ledger: &Ledger) -> Owners<'_> {
+    if rustix::process::geteuid().is_root() { Owners::Real } else { Owners::Single(ledger) }
 }
 
 /// A temporary directory with `root`, where layers go, and `victim`, which nothing may change.
@@ -95,7 +96,8 @@ impl Place {
 
     fn unpack_bytes(&self, bytes: &[u8], expected: Option<&DiffId>) -> Result<Unpacked, String> {
         let target = fs::open_dir(&self.root()).unwrap();
-        unpack(bytes, expected, &target, &UnpackOptions { owners: owners() })
+        let ledger = Ledger::new(&self.root()).unwrap();
+        unpack(bytes, expected, &target, &UnpackOptions { owners: owners(&ledger) })
             .map_err(|error| error.to_string())
     }
 
@@ -337,7 +339,7 @@ fn attributes_are_those_of_the_archive() {
     }
     assert_eq!(stat("h").ino(), stat("closed/f").ino());
     assert!(stat("p").file_type().is_fifo());
-    if owners() == Owners::Real {
+    if !owners(&Ledger::default()).are_single() {
         assert_eq!((stat("h").uid(), stat("h").gid()), (1234, 5678));
     }
     let mut names = vec![0; 1000];
@@ -359,11 +361,21 @@ fn a_single_id_keeps_the_owners_beside_the_files() {
     tar.append(&owned("f", Kind::File { size: 1 }), &b"x"[..]).unwrap();
     tar.append(&owned("l", Kind::Symlink { target: "f".into() }), io::empty()).unwrap();
     tar.append(&owned("p", Kind::Fifo), io::empty()).unwrap();
+    tar.append(&Entry::new("same", Kind::Hardlink { target: "p".into() }), io::empty()).unwrap();
+    for path in ["given", "taken"] {
+        let link = Kind::Symlink { target: "f".into() };
+        let (first, last) = (owned(path, link.clone()), Entry::new(path, link));
+        let both = if path == "taken" { [first, last] } else { [last, first] };
+        for entry in both {
+            tar.append(&entry, io::empty()).unwrap();
+        }
+    }
     tar.append(&owned("again", Kind::Dir), io::empty()).unwrap();
     tar.append(&Entry::new("again", Kind::Dir), io::empty()).unwrap();
     let bytes = tar.finish().unwrap();
     let target = fs::open_dir(&place.root()).unwrap();
-    let options = UnpackOptions { owners: Owners::Single };
+    let ledger = Ledger::new(&place.root()).unwrap();
+    let options = UnpackOptions { owners: Owners::Single(&ledger) };
     unpack(bytes.as_slice(), None, &target, &options).unwrap();
     for (name, expected) in [
         (c".", Some((1000, 50))),
@@ -377,6 +389,8 @@ fn a_single_id_keeps_the_owners_beside_the_files() {
         let opened = rustix::fs::openat(&target, name, flags, Mode::empty()).ok();
         assert_eq!(opened.and_then(owner::recorded_of), expected, "{name:?}");
     }
+    let expected = "1000:50 given\x001000:50 l\x001000:50 p\x001000:50 same\0";
+    assert_eq!(String::from_utf8(ledger.records()).unwrap(), expected);
     let own = rustix::process::geteuid().as_raw();
     assert_eq!(std_fs::symlink_metadata(place.root().join("f")).unwrap().uid(), own);
 }
@@ -396,7 +410,7 @@ fn capabilities_are_set_without_their_namespace() {
     let mut entry = Entry::new("f", Kind::File { size: 7 });
     entry.xattrs.insert(CAPABILITY_XATTR.to_vec(), v3.clone());
     place.unpack(&[E(entry, "content")]).unwrap();
-    if owners() == Owners::Single {
+    if owners(&Ledger::default()).are_single() {
         return;
     }
     let mut value = [0; 64];

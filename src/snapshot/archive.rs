@@ -45,14 +45,14 @@ pub struct Counts {
 pub(super) struct Archive<'a, W: Write> {
     tar: &'a mut TarWriter<W>,
     times: Times,
-    owners: Owners,
+    owners: Owners<'a>,
     /// The first name of each file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     pub(super) counts: Counts,
 }
 
 impl<'a, W: Write> Archive<'a, W> {
-    pub(super) fn new(tar: &'a mut TarWriter<W>, times: Times, owners: Owners) -> Self {
+    pub(super) fn new(tar: &'a mut TarWriter<W>, times: Times, owners: Owners<'a>) -> Self {
         Self { tar, times, owners, links: HashMap::new(), counts: Counts::default() }
     }
 
@@ -93,7 +93,7 @@ impl<'a, W: Write> Archive<'a, W> {
                 let target = first.clone();
                 let mut entry =
                     self.entry(path, Kind::Hardlink { target }, stat, None::<&OwnedFd>)?;
-                if let Some(owner) = self.recorded(dir, name, kind) {
+                if let Some(owner) = self.recorded(dir, name, kind, path) {
                     (entry.uid, entry.gid) = owner;
                 }
                 return self.append(&entry, io::empty());
@@ -113,7 +113,10 @@ impl<'a, W: Write> Archive<'a, W> {
             FileType::BlockDevice => Kind::Block { major, minor },
             _ => return Ok(()),
         };
-        let entry = self.entry(path, kind, stat, None::<&OwnedFd>)?;
+        let mut entry = self.entry(path, kind, stat, None::<&OwnedFd>)?;
+        if let Some(owner) = self.noted(path) {
+            (entry.uid, entry.gid) = owner;
+        }
         self.append(&entry, io::empty())?;
         if let Some(times) = self.new_times(stat) {
             rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
@@ -124,13 +127,30 @@ impl<'a, W: Write> Archive<'a, W> {
 
     /// The owner that is recorded beside a file, for its other names: the first
     /// one's entry reads it with the content.
-    fn recorded(&self, dir: &OwnedFd, name: &CStr, kind: FileType) -> Option<(u32, u32)> {
-        if self.owners != Owners::Single || kind != FileType::RegularFile {
+    fn recorded(
+        &self,
+        dir: &OwnedFd,
+        name: &CStr,
+        kind: FileType,
+        path: &[u8],
+    ) -> Option<(u32, u32)> {
+        if kind != FileType::RegularFile {
+            return self.noted(path);
+        }
+        if !self.owners.are_single() {
             return None;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
         crate::rootfs::recorded_of(&file)
+    }
+
+    /// The owner that is noted of what can carry no record.
+    fn noted(&self, path: &[u8]) -> Option<(u32, u32)> {
+        match self.owners {
+            Owners::Real => None,
+            Owners::Single(ledger) => ledger.get(path),
+        }
     }
 
     fn regular(&mut self, dir: &OwnedFd, name: &CStr, path: &[u8]) -> Result<(), SnapshotError> {
@@ -168,7 +188,7 @@ impl<'a, W: Write> Archive<'a, W> {
         (entry.uid, entry.gid) = (stat.st_uid, stat.st_gid);
         entry.mtime = self.times.apply(stat.st_mtime);
         if let Some(fd) = fd {
-            if self.owners == Owners::Single
+            if self.owners.are_single()
                 && let Some(owner) = crate::rootfs::recorded_of(&fd)
             {
                 (entry.uid, entry.gid) = owner;

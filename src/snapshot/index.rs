@@ -1,7 +1,7 @@
 //! Changes of a tree that is not an overlay, by an index taken before.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -79,6 +79,20 @@ impl Index {
 }
 
 impl Index {
+    /// Whether what stands at `path` below `root` is still the file that it was.
+    pub fn is_same(&self, root: &OwnedFd, path: &[u8]) -> bool {
+        let mut node = &self.root;
+        for name in path.split(|&byte| byte == b'/') {
+            let below = CString::new(name).ok().and_then(|name| node.children.get(&name));
+            let Some(below) = below else { return false };
+            node = below;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        crate::fs::open_in_root(root, Path::new(OsStr::from_bytes(path)), flags, Mode::empty())
+            .and_then(|file| Ok(rustix::fs::fstat(&file)?))
+            .is_ok_and(|stat| node.mark == Mark::of_file(&stat))
+    }
+
     /// Takes the file at `path` for unchanged if it is still the same file: one
     /// that was out of the step's reach, but moved away and back by the sandbox.
     pub fn forgive(&mut self, root: &Path, path: &Path) -> io::Result<()> {
@@ -123,7 +137,7 @@ pub fn write_changes<W: Write>(
     root: &Path,
     before: &Index,
     times: Times,
-    owners: Owners,
+    owners: Owners<'_>,
     tar: &mut TarWriter<W>,
 ) -> Result<Counts, SnapshotError> {
     let root = crate::fs::open_dir(root).map_err(|e| read_error("open", b"", e))?;

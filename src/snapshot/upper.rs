@@ -22,7 +22,7 @@ pub fn write_upper<W: Write>(
     upper: &Path,
     below: &[PathBuf],
     times: Times,
-    owners: Owners,
+    owners: Owners<'_>,
     tar: &mut TarWriter<W>,
 ) -> Result<Counts, SnapshotError> {
     let open = |path: &Path| {

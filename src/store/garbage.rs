@@ -50,7 +50,7 @@ impl Store {
         }
         for path in self.tree_paths()? {
             usage.trees += 1;
-            usage.tree_bytes += disk_size(&path);
+            usage.tree_bytes += disk_size(&path) + disk_size(&tree::owners_path(&path));
         }
         usage.steps = list(&self.root().join("yado/steps"))?.len();
         Ok(usage)
@@ -93,6 +93,13 @@ impl Store {
                 pruned.trees += 1;
             }
         }
+        // After the trees; a kill in between, here or in a build, leaves some without one.
+        for path in children(&self.root().join("yado/layers"))? {
+            if tree::is_owners(&path) && !path.with_extension("").is_dir() {
+                pruned.bytes += disk_size(&path);
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
         Ok(pruned)
     }
 
@@ -132,7 +139,9 @@ impl Store {
     }
 
     fn tree_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
-        children(&self.root().join("yado/layers"))
+        let mut paths = children(&self.root().join("yado/layers"))?;
+        paths.retain(|path| !tree::is_owners(path));
+        Ok(paths)
     }
 }
 

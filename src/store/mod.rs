@@ -8,6 +8,7 @@
 //!     ├── lock                      shared by every user, exclusive for prune
 //!     ├── index.lock                exclusive while index.json is rewritten
 //!     ├── layers/IDS/HEX/           a layer's tree by diff_id; IDS is the id mapping
+//!     ├── layers/IDS/HEX.owners     owners that its files cannot carry, if there are any
 //!     ├── steps/HEX                 what a step made, by its cache key
 //!     └── work/NAME/                files of one running process, locked by it
 //! ```
@@ -212,7 +213,8 @@ mod tests {
         for id in [&layer, &config] {
             let tree = store.work().fresh("tree");
             fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
-            store.put_tree(&DiffId(id.clone()), &tree)?;
+            store.put_tree(&DiffId(id.clone()), &tree, b"1:1 l\0")?;
+            assert_eq!(store.tree_owners(&DiffId(id.clone()))?, b"1:1 l\0");
         }
 
         let other = Store::open(temp.path(), "ids")?;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use super::{Store, StoreError};
 use crate::image::{DiffId, Digest};
 
+/// What the names of files with trees' owners end in; a tree's has no dot.
+const OWNERS: &str = "owners";
+
 impl Store {
     /// Where the tree of the layer `diff_id` is, or would be.
     pub fn tree_path(&self, diff_id: &DiffId) -> PathBuf {
@@ -20,10 +23,29 @@ impl Store {
         path.is_dir().then_some(path)
     }
 
-    /// Moves a complete tree, made in the work directory, to its place. When
-    /// another process was faster its tree is kept; they are equal.
-    pub fn put_tree(&self, diff_id: &DiffId, tree: &Path) -> Result<PathBuf, StoreError> {
+    /// What was kept with a layer's tree of owners that its files cannot carry.
+    pub fn tree_owners(&self, diff_id: &DiffId) -> Result<Vec<u8>, StoreError> {
+        let path = owners_path(&self.tree_path(diff_id));
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(StoreError::io("read", &path)),
+        }
+    }
+
+    /// Moves a complete tree, made in the work directory, to its place, and with
+    /// it `owners`, if there are any. When another process was faster its tree
+    /// is kept; they are equal.
+    pub fn put_tree(
+        &self,
+        diff_id: &DiffId,
+        tree: &Path,
+        owners: &[u8],
+    ) -> Result<PathBuf, StoreError> {
         let target = self.tree_path(diff_id);
+        // First, so that a tree is never there without them.
+        if !owners.is_empty() {
+            self.work().write_file(&owners_path(&target), owners)?;
+        }
         match fs::rename(tree, &target) {
             Ok(()) => Ok(target),
             Err(error)
@@ -48,6 +70,16 @@ impl Store {
     pub fn put_step(&self, key: &Digest, record: &[u8]) -> Result<(), StoreError> {
         self.work().write_file(&self.root().join("yado/steps").join(key.hex()), record)
     }
+}
+
+/// Where the owners of a tree are kept: beside it.
+pub(super) fn owners_path(tree: &Path) -> PathBuf {
+    tree.with_extension(OWNERS)
+}
+
+/// Whether a path beside trees is one of theirs, and not a tree.
+pub(super) fn is_owners(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == OWNERS)
 }
 
 /// Removes a tree of the store by its parent's descriptor.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::support::{Identity, Image, WorkDir, tool};
+use crate::support::{Identity, Image, Options, Registry, WorkDir, tool};
 
 /// A directory with something of everything in `context/`.
 fn context(work: &WorkDir) {
@@ -74,12 +74,11 @@ fn listing(image: &Image) -> Vec<String> {
 fn sources_land_where_the_reference_says() {
     let work = WorkDir::new();
     context(&work);
-    // The owner of a link has no place in the file system of a user with one id.
-    let link = match Identity::here() {
-        Identity::Root | Identity::Subordinate => "l 0777 1000:50 in/link -> /etc/passwd",
-        Identity::Single => "l 0777 0:0 in/link -> /etc/passwd",
-    };
-    let unpacked = &["d 0750 1000:50 in", "- 0640 1000:50 in/file", link][..];
+    let unpacked = &[
+        "d 0750 1000:50 in",
+        "- 0640 1000:50 in/file",
+        "l 0777 1000:50 in/link -> /etc/passwd",
+    ][..];
     let rows: &[(&str, &[&str])] = &[
         // One file.
         ("COPY a.txt /x", &["- 0644 0:0 x"]),
@@ -227,6 +226,139 @@ fn stages_give_files_to_others() {
     work.build("FROM {base} AS one\nFROM {base}\nCOPY --from=one /not/there /\n")
         .fails(66)
         .says("/not/there");
+}
+
+/// For a user with one id they have no place in the file system.
+#[test]
+fn links_and_pipes_keep_their_owners() {
+    let work = WorkDir::new();
+    for dir in ["context/tree/in", "context/packed"] {
+        fs::create_dir_all(work.path(dir)).unwrap();
+    }
+    for path in ["context/tree", "context/tree/in"] {
+        fs::set_permissions(work.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (dir, name) in [("tree/in", "a"), ("tree/in", "b"), ("packed", "l")] {
+        symlink("nowhere", work.path("context").join(dir).join(name)).unwrap();
+    }
+    for pipe in ["tree/p", "packed/p"] {
+        tool(Command::new("mkfifo").args(["-m", "640"]).arg(work.path("context").join(pipe)));
+    }
+    let tar = |owner: &str, file: &str, names: &[&str]| {
+        let mut tar = Command::new("tar");
+        tar.current_dir(work.path("context/packed")).args(["--group=staff:50", owner, "-cf"]);
+        tool(tar.arg(work.path("context").join(file)).args(names));
+    };
+    tar("--owner=app:1000", "app.tar", &["l", "p"]);
+    tar("--owner=other:7", "other.tar", &["l"]);
+    let stages = "FROM {base} AS copied\nCOPY --chown=app:staff tree /t\n\
+        FROM {base} AS unpacked\nADD app.tar /u/\n\
+        FROM copied AS changed\nRUN cd /t/in && rm a && ln -s other a && mkfifo q\n\
+        FROM unpacked AS twice\nADD other.tar /u/\n\
+        FROM unpacked AS moved\nRUN rm -r /u\nCOPY --chown=5:6 tree/in /u/\n";
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "FROM copied",
+            &[
+                "d 0755 1000:50 t",
+                "d 0755 1000:50 t/in",
+                "l 0777 1000:50 t/in/a -> nowhere",
+                "l 0777 1000:50 t/in/b -> nowhere",
+                "p 0640 1000:50 t/p",
+            ],
+        ),
+        ("FROM unpacked", &["d 0755 0:0 u", "l 0777 1000:50 u/l -> nowhere", "p 0640 1000:50 u/p"]),
+        (
+            "FROM changed",
+            &[
+                "d 0755 1000:50 t",
+                "d 0755 1000:50 t/in",
+                "l 0777 0:0 t/in/a -> other",
+                "p 0644 0:0 t/in/q",
+            ],
+        ),
+        ("FROM twice", &["d 0755 0:0 u", "l 0777 7:50 u/l -> nowhere"]),
+        // From other stages: whose they are there.
+        (
+            "FROM scratch\nCOPY --from=changed /t /x",
+            &[
+                "d 0755 0:0 x",
+                "d 0755 1000:50 x/in",
+                "l 0777 0:0 x/in/a -> other",
+                "l 0777 1000:50 x/in/b -> nowhere",
+                "p 0644 0:0 x/in/q",
+                "p 0640 1000:50 x/p",
+            ],
+        ),
+        (
+            "FROM scratch\nCOPY --from=twice /u /x",
+            &["d 0755 0:0 x", "l 0777 7:50 x/l -> nowhere", "p 0640 1000:50 x/p"],
+        ),
+        (
+            "FROM scratch\nCOPY --from=moved /u /x",
+            &["d 0755 0:0 x", "l 0777 5:6 x/a -> nowhere", "l 0777 5:6 x/b -> nowhere"],
+        ),
+        (
+            "FROM changed AS led\nRUN ln -s /t/in /way\nFROM scratch\nCOPY --from=led /way /x",
+            &[
+                "d 0755 0:0 x",
+                "l 0777 0:0 x/a -> other",
+                "l 0777 1000:50 x/b -> nowhere",
+                "p 0644 0:0 x/q",
+            ],
+        ),
+        (
+            "FROM scratch\nCOPY --from=twice --chown=0:9 /u /x",
+            &["d 0755 0:9 x", "l 0777 0:9 x/l -> nowhere", "p 0640 0:9 x/p"],
+        ),
+    ];
+    for (end, expected) in rows {
+        let image = work.built(&format!("{stages}{end}\n"));
+        assert_eq!(listing(&image), *expected, "{end}");
+    }
+    // As an archive of all files.
+    let output = format!("type=tar,dest={}", work.path("files.tar").display());
+    let end = "FROM changed\nCOPY --from=twice /u /x\n";
+    work.build(&format!("{stages}{end}")).flags(["-o", &output]).succeeds();
+    let listing = tool(
+        Command::new("tar")
+            .args(["--numeric-owner", "-tvf"])
+            .arg(work.path("files.tar"))
+            .arg("t")
+            .arg("x"),
+    );
+    let owners: Vec<String> = listing
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .map(|words| format!("{} {}", words[1], words[5]))
+        .collect();
+    let expected = [
+        "1000/50 t/",
+        "1000/50 t/in/",
+        "0/0 t/in/a",
+        "1000/50 t/in/b",
+        "0/0 t/in/q",
+        "1000/50 t/p",
+        "0/0 x/",
+        "7/50 x/l",
+        "1000/50 x/p",
+    ];
+    assert_eq!(owners, expected, "{listing}");
+    // Unpacked from the layers of an image, which another store has not made.
+    let registry = Registry::start(Options::default());
+    let name = format!("{}/app:1", registry.host);
+    work.build(&format!("{stages}{end}")).flags(["-t", &name, "--push"]).succeeds();
+    let image = WorkDir::new().built(&format!("FROM scratch\nCOPY --from={name} /t /x /y/\n"));
+    let expected = [
+        "d 0755 0:0 y",
+        "d 0755 1000:50 y/in",
+        "l 0777 0:0 y/in/a -> other",
+        "l 0777 1000:50 y/in/b -> nowhere",
+        "p 0644 0:0 y/in/q",
+        "l 0777 7:50 y/l -> nowhere",
+        "p 0640 1000:50 y/p",
+    ];
+    assert_eq!(self::listing(&image), expected);
 }
 
 #[test]

@@ -9,20 +9,21 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::{Identity, Image, WorkDir, base, tool, write};
 
-/// Something of everything that a layer can hold, in two stages. Only owners
-/// that every user can give are in it.
+/// Something of everything that a layer can hold, in two stages. Only a step's
+/// programs give no owners, since not every user can.
 const DOCKERFILE: &str = "FROM {base} AS made\n\
     ARG GREETING=hello\n\
     WORKDIR /made\n\
     COPY . .\n\
     COPY --chown=app:staff --chmod=640 src/a.txt src/b.txt /owned/\n\
+    COPY --chown=app:staff . /chowned/\n\
     ADD data.tar /unpacked/\n\
     RUN echo $GREETING > out; id -u > who; id -g >> who; env | sort > env; umask > umask\n\
     RUN rm -r /opt/full && mkdir -p /opt/full/deep/er && mkfifo /opt/full/p && ln out linked && ln -s out soft\n\
     RUN find / -xdev -type f ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' ! -path '/etc/*' ! -path /listed -exec stat -c '%n %s %Y %a' {} + | sort > /listed\n\
     FROM {base}\n\
     RUN rm /etc/group && mv /opt/full/a /opt/full/z && chmod 700 /home/app\n\
-    COPY --from=made /made /owned /opt /listed /all/\n\
+    COPY --from=made /made /owned /chowned /unpacked /opt /listed /all/\n\
     LABEL made=yes\n";
 
 /// Writes the context to `dir`.
@@ -40,8 +41,10 @@ fn context(dir: &Path) {
     // The registry's port is in the Dockerfile, which is another in each run.
     write(&dir.join(".dockerignore"), "Dockerfile\n");
     fs::set_permissions(dir.join(".dockerignore"), Permissions::from_mode(0o644)).unwrap();
-    let packed = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--mode=a=rX,u+w"];
-    tool(Command::new("tar").current_dir(dir).args(packed).args(["-cf", "data.tar", "src"]));
+    let packed = ["--sort=name", "--mtime=@0", "--owner=:1000", "--group=:50", "--mode=a=rX,u+w"];
+    tool(
+        Command::new("tar").current_dir(dir).args(packed).args(["-cf", "data.tar", "src", "link"]),
+    );
     fs::set_permissions(dir.join("data.tar"), Permissions::from_mode(0o644)).unwrap();
 }
 
