@@ -23,7 +23,9 @@ const DOCKERFILE: &str = "FROM {base} AS made\n\
     RUN find / -xdev -type f ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*' ! -path '/etc/*' ! -path /listed -exec stat -c '%n %s %Y %a' {} + | sort > /listed\n\
     FROM {base}\n\
     RUN rm /etc/group && mv /opt/full/a /opt/full/z && chmod 700 /home/app\n\
-    COPY --from=made /made /owned /chowned /unpacked /opt /listed /all/\n\
+    COPY --from=made /made /owned /opt /listed /all/\n\
+    COPY --from=made /chowned /chowned/\n\
+    COPY --from=made /unpacked /unpacked/\n\
     LABEL made=yes\n";
 
 /// Writes the context to `dir`.
