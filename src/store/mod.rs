@@ -224,8 +224,13 @@ mod tests {
         assert_eq!((pruned.blobs, pruned.trees, pruned.steps), (1, 1, 1));
         let usage = Store::open(temp.path(), "ids")?.usage()?;
         assert_eq!((usage.images, usage.blobs, usage.trees), (1, 3, 1));
+        // As a kill between the two leaves it.
+        let layers = temp.path().join("yado/layers/ids");
+        fs::write(layers.join("0.owners"), "1:1 l\0").map_err(StoreError::io("write", &layers))?;
         let pruned = Store::open(temp.path(), "ids")?.prune(true)?;
         assert_eq!((pruned.blobs, pruned.trees), (3, 1));
+        let left = fs::read_dir(&layers).map_err(StoreError::io("read", &layers))?;
+        assert_eq!(left.count(), 0);
         Ok(())
     }
 
