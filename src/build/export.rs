@@ -10,7 +10,8 @@ use super::{BuildError, BuildResult, Env};
 use crate::image::{Descriptor, Digest, Index, Reference, media_type};
 use crate::layer::{Entry, Kind, TarWriter, WriteError};
 use crate::report::{TransferKind, transfer};
-use crate::rootfs::{DuplicateError, Ledger};
+use crate::rootfs::DuplicateError;
+use crate::sandbox::Identity;
 use crate::snapshot::{SnapshotError, Times};
 
 /// The form of an image in a file.
@@ -243,13 +244,9 @@ pub fn export_tree(
                 path: dir.to_owned(),
                 source,
             })?;
-            // Outside of the store there is nowhere to note more owners.
-            let ledger = Ledger::new(dir).map_err(|source| ExportError::Io {
-                action: "open",
-                path: dir.to_owned(),
-                source,
-            })?;
-            crate::rootfs::export(root, owners, dir, env.owners(&ledger)).map_err(|source| {
+            // An ordinary user could not even remove what belongs to another of his ids.
+            let owner = (env.isolation.identity != Identity::Real).then_some((0, 0));
+            crate::rootfs::export(root, dir, owner).map_err(|source| {
                 BuildError::from(ExportError::Directory { path: dir.to_owned(), source })
             })
         }

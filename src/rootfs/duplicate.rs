@@ -99,49 +99,47 @@ pub fn merge(
     target: &Path,
     owners: Owners<'_>,
 ) -> Result<(), DuplicateError> {
-    whole_tree(layer, layer_owners, target, owners)
+    let (from, to) = (open(layer)?, open(target)?);
+    let mut duplicator = whole_tree(&to, layer_owners, owners, None);
+    let at = Path::new("");
+    let stat = duplicator.check("read", at, rustix::fs::fstat(&from))?;
+    duplicator.contents(&from, at, &to, at)?;
+    duplicator.dir_attributes(&from, &stat, &to, at)
 }
 
 /// Copies a stage's whole tree into the directory `target`, over what is there.
-pub fn export(
-    tree: &Path,
-    tree_owners: Owners<'_>,
-    target: &Path,
-    owners: Owners<'_>,
-) -> Result<(), DuplicateError> {
-    whole_tree(tree, tree_owners, target, owners)
+///
+/// The directory itself stays as it is: it is the caller's. With an `owner`
+/// everything new is his, else it keeps the owners that it has on disk.
+pub fn export(tree: &Path, target: &Path, owner: Option<(u32, u32)>) -> Result<(), DuplicateError> {
+    let (from, to) = (open(tree)?, open(target)?);
+    let at = Path::new("");
+    whole_tree(&to, Owners::Real, Owners::Real, owner).contents(&from, at, &to, at)
 }
 
-fn whole_tree(
-    from: &Path,
-    from_owners: Owners<'_>,
-    to: &Path,
-    owners: Owners<'_>,
-) -> Result<(), DuplicateError> {
-    let open = |path: &Path| {
-        crate::fs::open_dir(path).map_err(|source| DuplicateError::Io {
-            action: "open",
-            path: path.strip_prefix("/").unwrap_or(path).to_owned(),
-            source,
-        })
-    };
-    let (from, to) = (open(from)?, open(to)?);
-    let mut duplicator = Duplicator {
+fn open(path: &Path) -> Result<OwnedFd, DuplicateError> {
+    crate::fs::open_dir(path)
+        .map_err(|e| io_error("open", path.strip_prefix("/").unwrap_or(path), e))
+}
+
+fn whole_tree<'a>(
+    to: &'a OwnedFd,
+    from_owners: Owners<'a>,
+    owners: Owners<'a>,
+    owner: Option<(u32, u32)>,
+) -> Duplicator<'a> {
+    Duplicator {
         form: Form::Layer,
-        owner: None,
+        owner,
         chmod: None,
         mtime: None,
         xattrs: true,
         from_owners,
         owners,
         include: &|_, _| Include::Yes,
-        base: &to,
+        base: to,
         links: HashMap::new(),
-    };
-    let at = Path::new("");
-    let stat = duplicator.check("read", at, rustix::fs::fstat(&from))?;
-    duplicator.contents(&from, Path::new(""), &to, at)?;
-    duplicator.dir_attributes(&from, &stat, &to, at)
+    }
 }
 
 impl Duplicator<'_> {

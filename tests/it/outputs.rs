@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Options, Registry, WorkDir, base, tool};
+use crate::support::{Identity, Options, Registry, WorkDir, base, tool};
 
 const DOCKERFILE: &str =
     "FROM {base}\nRUN mkdir /d && echo text > /d/file && chmod 640 /d/file && ln -s file /d/link\n";
@@ -120,8 +120,9 @@ fn the_files_come_as_an_archive_or_a_directory() {
     assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len());
     assert!(!listing.contains(".wh."), "{listing}");
 
-    // `-o DIR`; what is there already stays.
+    // `-o DIR`; what is there already stays, and the directory is as it was.
     work.write("local/mine", "kept");
+    fs::set_permissions(work.path("local"), fs::Permissions::from_mode(0o700)).unwrap();
     for _ in ["into what is there", "once more over itself"] {
         build(&at("local"));
     }
@@ -131,6 +132,13 @@ fn the_files_come_as_an_archive_or_a_directory() {
     assert_eq!(fs::read_link(root.join("d/link")).unwrap(), Path::new("file"));
     assert_eq!(fs::metadata(root.join("d/file")).unwrap().permissions().mode() & 0o7777, 0o640);
     assert!(root.join("etc/passwd").is_file());
+    assert_eq!(fs::metadata(&root).unwrap().mode() & 0o7777, 0o700);
+    // Only root can have files of others; a user's are his, so that he can remove them.
+    let owner = match Identity::here() {
+        Identity::Root => 1000,
+        Identity::Subordinate | Identity::Single => rustix::process::getuid().as_raw(),
+    };
+    assert_eq!(fs::metadata(root.join("home/app")).unwrap().uid(), owner);
     build(&format!("type=local,dest={}", at("fresh/below")));
     assert!(root.parent().unwrap().join("fresh/below/etc/passwd").is_file());
 }
