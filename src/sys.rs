@@ -64,11 +64,21 @@ struct MountAttr {
     userns_fd: u64,
 }
 
-/// Makes a mount and all mounts below it read-only (`mount_setattr`, Linux 5.12).
+/// Makes a mount and all mounts below it read-only.
 pub fn make_mount_read_only(mount: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_RDONLY: u64 = 1;
-    let attributes =
-        MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_mount_attributes(mount, MOUNT_ATTR_RDONLY)
+}
+
+/// Lets no device node of a mount, or of a mount below it, be opened.
+pub fn make_mount_without_devices(mount: impl AsFd) -> io::Result<()> {
+    const MOUNT_ATTR_NODEV: u64 = 4;
+    set_mount_attributes(mount, MOUNT_ATTR_NODEV)
+}
+
+/// `mount_setattr` with `AT_RECURSIVE` (Linux 5.12).
+fn set_mount_attributes(mount: impl AsFd, attr_set: u64) -> io::Result<()> {
+    let attributes = MountAttr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the path is a NUL-terminated constant, and the kernel reads
     // exactly the size of the structure that is passed along.
     let result = unsafe {

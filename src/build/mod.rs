@@ -265,7 +265,6 @@ fn write_image(
 
 /// The environment that RUN steps see by default, and the one of `yado exec`.
 fn default_env(runtime: &RuntimeConfig) -> Vec<(String, String)> {
-    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let mut env: Vec<(String, String)> = runtime
         .env
         .iter()
@@ -273,19 +272,18 @@ fn default_env(runtime: &RuntimeConfig) -> Vec<(String, String)> {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     if !env.iter().any(|(name, _)| name == "PATH") {
-        env.push(("PATH".to_owned(), PATH.to_owned()));
+        env.push(("PATH".to_owned(), plan::DEFAULT_PATH.to_owned()));
     }
     env
 }
 
-/// Files that every step sees, made once per process in the work directory.
-fn work_file(env: &Env, label: &str, content: &[u8]) -> Result<PathBuf, BuildError> {
+/// A file of the work directory that a step sees; the builder's umask has no say in its mode.
+fn work_file(env: &Env, label: &str, content: &[u8], mode: u32) -> Result<PathBuf, BuildError> {
+    use std::os::unix::fs::PermissionsExt;
     let path = env.store.work().fresh(label);
-    fs::write(&path, content).map_err(|source| BuildError::Io {
-        action: "write",
-        path: path.clone(),
-        source,
-    })?;
+    let permissions = fs::Permissions::from_mode(mode);
+    let write = fs::write(&path, content).and_then(|()| fs::set_permissions(&path, permissions));
+    write.map_err(|source| BuildError::Io { action: "write", path: path.clone(), source })?;
     Ok(path)
 }
 

@@ -37,15 +37,16 @@ pub(super) fn run_step(
     let network = match run.network {
         dockerfile::Network::Default => request.network,
         dockerfile::Network::None => Network::None,
+        dockerfile::Network::Host if request.network == Network::None => {
+            return Err(BuildError::Unsupported(
+                "RUN --network=host is refused, since the build has --network none".to_owned(),
+            ));
+        }
         dockerfile::Network::Host => Network::Host,
     };
     let mut binds = step_files(env, &request.add_hosts)?;
     for (name, text) in &run.scripts {
-        use std::os::unix::fs::PermissionsExt;
-        let source = work_file(env, "script", text.as_bytes())?;
-        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755)).map_err(|e| {
-            BuildError::Io { action: "set the mode of", path: source.clone(), source: e }
-        })?;
+        let source = work_file(env, "script", text.as_bytes(), 0o755)?;
         binds.push(Bind { source, target: format!("/dev/pipes/{name}"), read_only: true });
     }
     let process = Process {
@@ -195,7 +196,7 @@ fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Bind>, Bu
     let files = STEP_FILES.iter().zip(contents);
     files
         .map(|(target, content)| {
-            let source = work_file(env, "step-file", content)?;
+            let source = work_file(env, "step-file", content, 0o644)?;
             Ok(Bind { source, target: (*target).to_owned(), read_only: false })
         })
         .collect()

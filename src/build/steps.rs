@@ -42,7 +42,7 @@ pub(super) fn key(
                 .list("env", env.iter().map(String::as_str))
                 .field("workdir", &step.workdir)
                 .field("network", &format!("{:?} {:?}", run.network, request.network))
-                .field("epoch", &state.epoch.to_string());
+                .list("hosts", request.add_hosts.iter().flat_map(|(name, ip)| [&**name, &**ip]));
         }
         StepKind::Copy(copy) => {
             key.field(if copy.add { "add" } else { "copy" }, &copy.destination)

@@ -230,9 +230,9 @@ impl Tree {
     fn copy_of(&mut self, layers: &[Layer], env: &Env) -> Result<&Copied, BuildError> {
         if self.copied.is_none() {
             let path = env.store.work().fresh("tree");
-            fs::create_dir(&path).map_err(io_error("create", &path))?;
-            rustix::fs::chmod(&path, Mode::from_raw_mode(0o755))
-                .map_err(|e| io_error("set the mode of", &path)(e.into()))?;
+            fs::create_dir(&path)
+                .and_then(|()| set_mode(&path, 0o755))
+                .map_err(io_error("create", &path))?;
             let ledger = Ledger::new(&path).map_err(io_error("open", &path))?;
             self.copied = Some(Copied { path, applied: 0, ledger });
         }
@@ -321,7 +321,8 @@ fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     let (_, archive) = crate::layer::open(counted)
         .map_err(io_error("read", &env.store.blob_path(&layer.blob.digest)))?;
     let dir = env.store.work().fresh("layer");
-    fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+    // A layer need not have an entry for its root.
+    fs::create_dir(&dir).and_then(|()| set_mode(&dir, 0o755)).map_err(io_error("create", &dir))?;
     let target = crate::fs::open_dir(&dir).map_err(io_error("open", &dir))?;
     let ledger = Ledger::new(&dir).map_err(io_error("open", &dir))?;
     let options = UnpackOptions { owners: env.owners(&ledger) };
@@ -339,13 +340,15 @@ fn bottom(stubs: bool, env: &Env) -> Result<PathBuf, BuildError> {
     let make = || -> io::Result<()> {
         // Under another name until it is complete: stages may ask at once.
         let fresh = env.store.work().fresh("bottom");
-        fs::create_dir(&fresh)?;
+        let dir = |path: &Path| fs::create_dir(path).and_then(|()| set_mode(path, 0o755));
+        dir(&fresh)?;
         if stubs {
-            for dir in ["proc", "sys", "dev", "etc"] {
-                fs::create_dir(fresh.join(dir))?;
+            for name in ["proc", "sys", "dev", "etc"] {
+                dir(&fresh.join(name))?;
             }
             for file in super::steps::STEP_FILES {
-                fs::write(fresh.join(&file[1..]), "")?;
+                let file = fresh.join(&file[1..]);
+                fs::write(&file, "").and_then(|()| set_mode(&file, 0o644))?;
             }
         }
         match fs::rename(&fresh, &path) {
@@ -355,6 +358,11 @@ fn bottom(stubs: bool, env: &Env) -> Result<PathBuf, BuildError> {
     };
     make().map_err(io_error("create", &path))?;
     Ok(path)
+}
+
+/// Whatever the builder's umask is.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {

@@ -60,8 +60,7 @@ fn duration(nanoseconds: u64) -> String {
     let decimal = |value: u64, unit: u64| {
         let fraction = format!("{:0width$}", value % unit, width = unit.ilog10() as usize);
         let fraction = fraction.trim_end_matches('0');
-        let dot = if fraction.is_empty() || unit == 1 { "" } else { "." };
-        let fraction = if unit == 1 { "" } else { fraction };
+        let dot = if fraction.is_empty() { "" } else { "." };
         format!("{}{dot}{fraction}", value / unit)
     };
     match nanoseconds {

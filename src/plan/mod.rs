@@ -19,6 +19,7 @@ mod stages;
 mod variables;
 
 pub use stages::plan;
+pub use variables::DEFAULT_PATH;
 
 #[cfg(test)]
 mod corpus;

@@ -123,7 +123,7 @@ fn parse(records: &[u8]) -> io::Result<Notes> {
     };
     let records = records.split_inclusive(|&byte| byte == 0).map(record);
     records.collect::<Option<Notes>>().ok_or_else(|| {
-        let message = "the layer's noted owners are damaged; remove it with yado prune --all";
+        let message = "the layer's noted owners are damaged; remove it with yado store prune --all";
         io::Error::new(io::ErrorKind::InvalidData, message)
     })
 }

@@ -295,13 +295,10 @@ impl<'a> Tree<'a> {
                 })?;
                 self.finish_special(entry, &c_name)
             }
-            Kind::Fifo => self.add_node(entry, &c_name, FileType::Fifo, (0, 0)),
-            Kind::Char { major, minor } => {
-                self.add_node(entry, &c_name, FileType::CharacterDevice, (*major, *minor))
-            }
-            Kind::Block { major, minor } => {
-                self.add_node(entry, &c_name, FileType::BlockDevice, (*major, *minor))
-            }
+            Kind::Fifo => self.add_fifo(entry, &c_name),
+            // Nobody needs one on disk: a step has a /dev of its own, the layer's blob still
+            // has the node, and on disk it would lead to the host's hardware.
+            Kind::Char { .. } | Kind::Block { .. } => self.remove(entry, &c_name),
         }
     }
 
@@ -506,25 +503,11 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    fn add_node(
-        &mut self,
-        entry: &Entry,
-        name: &CStr,
-        kind: FileType,
-        (major, minor): (u32, u32),
-    ) -> Result<(), UnpackError> {
-        let device = rustix::fs::makedev(major, minor);
+    fn add_fifo(&mut self, entry: &Entry, name: &CStr) -> Result<(), UnpackError> {
         let mode = Mode::RUSR | Mode::WUSR;
-        let placed = self.place(entry, name, "make the node", |dir, name| {
-            match rustix::fs::mknodat(dir, name, kind, mode, device) {
-                // A user namespace cannot make devices; the layer's blob still has it.
-                Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
-                other => other.map(|()| true),
-            }
+        self.place(entry, name, "make the FIFO", |dir, name| {
+            rustix::fs::mknodat(dir, name, FileType::Fifo, mode, 0)
         })?;
-        if !placed {
-            return Ok(());
-        }
         self.finish_special(entry, name)
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Gid, Signal, Uid, WaitOptions};
+use rustix::process::{Gid, Resource, Rlimit, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::protocol::{ChildView, Control, Failure, Message, Spec};
@@ -34,6 +34,9 @@ fn live(control: &mut Control) -> Result<(), Failure> {
     rustix::stdio::dup2_stdin(&stdin).map_err(|e| Failure::of("set standard input")(e.into()))?;
     drop(stdin);
     sys::leave_session_keyring();
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: spec.open_files, ..limit })
+        .map_err(|e| Failure::of("limit open files")(e.into()))?;
     match spec.view {
         ChildView::Namespaces => namespaces(&spec, control),
         ChildView::Chroot => chroot::live(&spec, control),

@@ -16,12 +16,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps, makedev};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::thread::CapabilitySet;
 
 use super::protocol::{Control, Ended, Failure, Message, Spec};
 use super::stubs::times_of;
 use super::{Bind, Network, step};
 use crate::fs::open_in_root;
 use crate::sys::{self, Fork};
+
+/// Without those by which root leaves a chroot, or reaches the host's disks.
+const CAPABILITIES: CapabilitySet =
+    step::CAPABILITIES.difference(CapabilitySet::SYS_CHROOT.union(CapabilitySet::MKNOD));
 
 /// The device nodes a step sees: name, major and minor number.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -44,8 +49,13 @@ pub(super) fn live(spec: &Spec, control: &mut Control) -> Result<(), Failure> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| Failure::of("adopt orphans")(e.into()))?;
     let root = crate::fs::open_dir(&spec.root).map_err(Failure::of("open the root"))?;
-    let mut guests =
-        Guests { root, root_path: spec.root.clone(), placed: Vec::new(), touched: Vec::new() };
+    let mut guests = Guests {
+        root,
+        root_path: spec.root.clone(),
+        kept: None,
+        placed: Vec::new(),
+        touched: Vec::new(),
+    };
     let ended = guests.place_all(spec).and_then(|()| run(spec, control));
     guests.take_out();
     let ended = ended?;
@@ -58,7 +68,7 @@ fn run(spec: &Spec, control: &mut Control) -> Result<Ended, Failure> {
             let failure = match rustix::process::chroot(&spec.root)
                 .and_then(|()| rustix::process::chdir(c"/"))
             {
-                Ok(()) => step::exec(&spec.command),
+                Ok(()) => step::exec(&spec.command, CAPABILITIES),
                 Err(error) => Failure::of("chroot")(error.into()),
             };
             let _ = control.say(&Message::Failed(failure));
@@ -110,6 +120,8 @@ fn children() -> Vec<Pid> {
 struct Guests {
     root: OwnedFd,
     root_path: PathBuf,
+    /// Where the tree's own files are for that time: beside it, so that no step sees them.
+    kept: Option<OwnedFd>,
     /// Directory, name, and under which name the old file is kept.
     placed: Vec<(OwnedFd, CString, Option<CString>)>,
     /// Directories and the times they had.
@@ -178,14 +190,27 @@ impl Guests {
             open_in_root(&self.root, parent, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         self.remember_times(&parent)?;
         let name = CString::new(name.as_bytes())?;
-        let kept = CString::new([b".yado-kept-", name.as_bytes()].concat())?;
-        rustix::fs::renameat(&parent, &name, &parent, &kept)?;
+        let kept = CString::new(self.placed.len().to_string())?;
+        rustix::fs::renameat(&parent, &name, self.kept()?, &kept)?;
         self.placed.push((crate::fs::reopen_dir(&parent)?, name.clone(), Some(kept)));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let copy = rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
         rustix::fs::fchmod(&copy, Mode::from_raw_mode(meta.mode() & 0o777))?;
         io::copy(&mut fs::File::open(&bind.source)?, &mut fs::File::from(copy))?;
         Ok(())
+    }
+
+    fn kept(&mut self) -> io::Result<&OwnedFd> {
+        if self.kept.is_none() {
+            let path = self.kept_path();
+            fs::create_dir(&path)?;
+            self.kept = Some(crate::fs::open_dir(&path)?);
+        }
+        self.kept.as_ref().ok_or_else(|| Errno::NOENT.into())
+    }
+
+    fn kept_path(&self) -> PathBuf {
+        self.root_path.with_extension("kept")
     }
 
     fn remember_times(&mut self, dir: &OwnedFd) -> io::Result<()> {
@@ -203,9 +228,12 @@ impl Guests {
         for (dir, name, kept) in self.placed.drain(..).rev() {
             // What the step itself removed is gone, which is right.
             let _ = rustix::fs::unlinkat(&dir, &name, AtFlags::empty());
-            if let Some(kept) = kept {
-                let _ = rustix::fs::renameat(&dir, &kept, &dir, &name);
+            if let (Some(kept), Some(place)) = (kept, &self.kept) {
+                let _ = rustix::fs::renameat(place, &kept, &dir, &name);
             }
+        }
+        if self.kept.take().is_some() {
+            let _ = fs::remove_dir(self.kept_path());
         }
         for (dir, times) in self.touched.drain(..) {
             let _ = rustix::fs::futimens(&dir, &times);

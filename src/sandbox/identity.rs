@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process;
 
 use rustix::mount::MountPropagationFlags;
-use rustix::process::{Gid, Uid, WaitOptions};
+use rustix::process::{Gid, Resource, Rlimit, Uid, WaitOptions};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use super::SandboxError;
@@ -65,6 +65,9 @@ pub struct Isolation {
     pub ids: IdMap,
     /// What a better isolation would need, for people.
     pub remarks: Vec<String>,
+    /// The limit of open files that steps get: the caller's, which is raised for
+    /// the builder itself. `None` is no limit.
+    pub open_files: Option<u64>,
 }
 
 impl Isolation {
@@ -151,11 +154,12 @@ fn parse_map(text: &str) -> Vec<Extent> {
 ///
 /// Must be called while the process has one thread.
 pub fn enter(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
-    let isolation = if rustix::process::geteuid().is_root() {
+    let mut isolation = if rustix::process::geteuid().is_root() {
         enter_as_root(choice)?
     } else {
         enter_as_user(choice)?
     };
+    isolation.open_files = raise_open_files();
     let refused =
         |wanted, reason: &str| Err(SandboxError::Unavailable { wanted, reason: reason.to_owned() });
     match (choice, &isolation.view) {
@@ -171,6 +175,16 @@ pub fn enter(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
     }
 }
 
+/// Raises the limit of open files as far as it goes, since a walk holds a
+/// directory open for each level; gives the old one.
+fn raise_open_files() -> Option<u64> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // Refused by nobody; and if it were, the old limit would still do for most trees.
+    let _ =
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    limit.current
+}
+
 fn current_ids() -> Result<IdMap, SandboxError> {
     IdMap::current().map_err(SandboxError::system("read /proc/self/uid_map"))
 }
@@ -180,7 +194,8 @@ fn enter_as_root(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
     // Without CAP_CHOWN, or in a user namespace with one id, root is a user like any other.
     let owners = may(CapabilitySet::CHOWN) && !ids.is_single();
     let identity = if owners { Identity::Real } else { Identity::Single };
-    let root = |view, remarks| Isolation { view, identity, ids: ids.clone(), remarks };
+    let root =
+        |view, remarks| Isolation { view, identity, ids: ids.clone(), remarks, open_files: None };
     if choice == IsolationChoice::Chroot {
         // A private mount namespace does no harm where it can be had.
         let _ = private_mounts(UnshareFlags::empty());
@@ -245,6 +260,7 @@ fn enter_as_user(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
             identity: Identity::Single,
             ids: current_ids()?,
             remarks,
+            open_files: None,
         });
     }
     match user_namespace(&mapping) {
@@ -255,7 +271,13 @@ fn enter_as_user(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
                     "the subordinate ids cannot be had ({reason}), so files can have one owner only; newuidmap wants its set-user-id bit or file capability, and a process that may gain privileges (in a pod allowPrivilegeEscalation)"
                 ));
             }
-            Ok(Isolation { view: View::Namespaces, identity, ids: current_ids()?, remarks })
+            Ok(Isolation {
+                view: View::Namespaces,
+                identity,
+                ids: current_ids()?,
+                remarks,
+                open_files: None,
+            })
         }
         Err(error) => {
             let reason = format!(
@@ -266,6 +288,7 @@ fn enter_as_user(choice: IsolationChoice) -> Result<Isolation, SandboxError> {
                 identity: Identity::Single,
                 ids: current_ids()?,
                 remarks,
+                open_files: None,
             })
         }
     }

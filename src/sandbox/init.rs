@@ -63,7 +63,7 @@ pub(super) fn live(spec: &Spec, control: &mut Control) -> Result<(), Failure> {
     }
     let step = match sys::fork().map_err(Failure::of("start the step"))? {
         Fork::Child => {
-            let failure = step::exec(&spec.command);
+            let failure = step::exec(&spec.command, step::CAPABILITIES);
             let _ = control.say(&Message::Failed(failure));
             sys::exit_now(127)
         }
@@ -96,6 +96,8 @@ fn mounts(spec: &Spec) -> Result<(), Failure> {
         .map_err(root_error)?;
     rustix::mount::mount_bind_recursive(&spec.root, &spec.root).map_err(root_error)?;
     let root = crate::fs::open_dir(&spec.root).map_err(Failure::of("open the root"))?;
+    // A base image may hold nodes of the host's disks.
+    sys::make_mount_without_devices(&root).map_err(Failure::of("refuse devices in the root"))?;
     mount_proc(&root)?;
     mount_sys(&root, spec.command.network)?;
     mount_dev(&root)?;

@@ -27,6 +27,8 @@ pub(super) struct Spec {
     /// The root file system, an outside path.
     pub(super) root: PathBuf,
     pub(super) view: ChildView,
+    /// How many files the step may have open: the builder raised its own limit.
+    pub(super) open_files: Option<u64>,
     /// Whether a descriptor for the step's standard input comes along.
     pub(super) with_stdin: bool,
 }

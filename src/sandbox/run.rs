@@ -119,7 +119,13 @@ pub fn run(
         }
         child
     };
-    let spec = Spec { command: command.clone(), root: root.to_owned(), view, with_stdin: inherit };
+    let spec = Spec {
+        command: command.clone(),
+        root: root.to_owned(),
+        view,
+        open_files: isolation.open_files,
+        with_stdin: inherit,
+    };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let ended = std::thread::scope(|scope| {
         if let Io::Lines(sink) = io {

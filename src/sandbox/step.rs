@@ -6,16 +6,16 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::Command;
 use super::protocol::Failure;
+use super::{Command, Credentials};
 use crate::sys;
 
 /// The capabilities that Docker gives a container; a build step expects them.
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::FOWNER)
@@ -31,8 +31,8 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Becomes the step; returns only when it cannot.
-pub(super) fn exec(command: &Command) -> Failure {
-    match prepare(command) {
+pub(super) fn exec(command: &Command, capabilities: CapabilitySet) -> Failure {
+    match prepare(command, capabilities) {
         Err(failure) => failure,
         Ok(program) => {
             let error = process::Command::new(&program)
@@ -53,7 +53,7 @@ pub(super) fn exec(command: &Command) -> Failure {
     }
 }
 
-fn prepare(command: &Command) -> Result<PathBuf, Failure> {
+fn prepare(command: &Command, capabilities: CapabilitySet) -> Result<PathBuf, Failure> {
     // A session of its own: the terminal's Ctrl-C is for the builder.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -70,7 +70,8 @@ fn prepare(command: &Command) -> Result<PathBuf, Failure> {
             Failure { message: format!("{message}: {e}{hint}"), program: false }
         }
     };
-    drop_from_bounding_set()?;
+    own_output(credentials);
+    drop_from_bounding_set(capabilities)?;
     let single = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     if !single {
         sys::set_groups(&credentials.groups)
@@ -84,7 +85,7 @@ fn prepare(command: &Command) -> Result<PathBuf, Failure> {
         .map_err(|e| id_error("user", credentials.uid)(e.into()))?;
     let held =
         rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-    let kept = if credentials.uid == 0 { CAPABILITIES & held } else { CapabilitySet::empty() };
+    let kept = if credentials.uid == 0 { capabilities & held } else { CapabilitySet::empty() };
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)
@@ -96,10 +97,23 @@ fn prepare(command: &Command) -> Result<PathBuf, Failure> {
     find_program(command)
 }
 
-fn drop_from_bounding_set() -> Result<(), Failure> {
+/// Gives the user the pipes that he writes to: opening `/dev/stdout` again asks for a right to them.
+fn own_output(credentials: &Credentials) {
+    let (uid, gid) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
+    for stream in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        let pipe = rustix::fs::fstat(stream)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+        if pipe {
+            // With one id they are his already.
+            let _ = rustix::fs::fchown(stream, Some(uid), Some(gid));
+        }
+    }
+}
+
+fn drop_from_bounding_set(kept: CapabilitySet) -> Result<(), Failure> {
     for bit in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if CAPABILITIES.contains(capability) {
+        if kept.contains(capability) {
             continue;
         }
         match rustix::thread::capability_is_in_bounding_set(capability) {

@@ -22,7 +22,7 @@ pub struct WorkDir {
     parent: OwnedFd,
     name: CString,
     next: AtomicU64,
-    /// The lock file beside the directory; `None` once it was given up.
+    /// The lock file beside the directory.
     _lock: File,
 }
 

@@ -282,7 +282,6 @@ fn a_step_has_the_network_that_it_asks_for() {
         ("host", "", false),
         ("none", "", true),
         ("default", "--network=none", true),
-        ("none", "--network=host", false),
     ] {
         let run = format!("FROM {{base}}\nRUN {run_flag} {interfaces} > /tmp/result\n");
         work.build(&run).flags(["--network", flag]).succeeds();
@@ -291,16 +290,71 @@ fn a_step_has_the_network_that_it_asks_for() {
         let expected = if alone { &["lo"][..] } else { &here };
         assert_eq!(result, expected, "--network {flag}, RUN {run_flag}");
     }
+    work.build("FROM {base}\nRUN --network=host true\n")
+        .flags(["--network", "none"])
+        .fails(65)
+        .says("--network=host is refused");
     // The loopback interface works, as many test suites need.
     let serve = "(echo hello | nc -l -p 4242 &) ; \
                  until nc 127.0.0.1 4242 > /tmp/result 2>/dev/null; do true; done";
     let image = work.built(&format!("FROM {{base}}\nRUN --network=none {serve}\n"));
     assert_eq!(image.text("tmp/result"), "hello\n");
-    work.build("FROM {base}\nRUN grep app.example /etc/hosts > /tmp/result\n")
-        .flags(["--add-host", "app.example:192.0.2.7"])
-        .succeeds();
-    let hosts = work.image().text("tmp/result");
-    assert_eq!(hosts.split_whitespace().collect::<Vec<_>>(), ["192.0.2.7", "app.example"]);
+    for address in ["192.0.2.7", "192.0.2.8"] {
+        work.build("FROM {base}\nRUN grep app.example /etc/hosts > /tmp/result\n")
+            .flags(["--add-host", &format!("app.example:{address}")])
+            .succeeds();
+        let hosts = work.image().text("tmp/result");
+        assert_eq!(hosts.split_whitespace().collect::<Vec<_>>(), [address, "app.example"]);
+    }
+}
+
+/// What the builder was started with is his alone: neither umask nor limit nor
+/// whose his pipes are decides what a step can do.
+#[test]
+fn a_step_is_free_of_the_builders_umask_and_limits() {
+    let work = WorkDir::new();
+    let user = if Identity::here() == Identity::Single { "root" } else { "app" };
+    let dockerfile = format!(
+        "FROM {{base}} AS base\n\
+         FROM scratch\n\
+         COPY --from=base /bin /bin\n\
+         COPY --from=base /etc/passwd /etc/group /tmp/\n\
+         RUN cp /tmp/passwd /tmp/group /etc/ && chmod 1777 /tmp\n\
+         USER {user}\n\
+         RUN cat /etc/resolv.conf /etc/hosts > /tmp/result && echo out > /dev/stdout && \
+             echo err > /dev/stderr && ulimit -n > /tmp/files\n\
+         USER root\n\
+         RUN mkdir /deep && cd /deep && for i in $(seq 300); do mkdir d && cd d; done\n"
+    );
+    let mut digests = Vec::new();
+    for umask in ["022", "077"] {
+        let limits = format!("umask {umask}; ulimit -Sn 256; exec \"$@\"");
+        let output = work
+            .build(&dockerfile)
+            .flags(["--no-cache"])
+            .under(["sh", "-c", &limits, "sh"])
+            .succeeds();
+        for said in ["out", "err"] {
+            assert!(output.stderr.contains(said), "{}", output.stderr);
+        }
+        let image = work.image();
+        assert_eq!(image.text("tmp/files"), "256\n");
+        digests.push(image.digest);
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+/// Where times are kept, a step is still known by what goes into it.
+#[test]
+fn kept_times_do_not_keep_steps_from_the_cache() {
+    let work = WorkDir::new();
+    let build = || {
+        work.build("FROM {base}\nRUN date +%s%N > /now\n")
+            .flags(["--timestamps", "keep"])
+            .succeeds();
+        work.image().text("now")
+    };
+    assert_eq!(build(), build());
 }
 
 #[test]
