@@ -605,3 +605,21 @@ fn hostile_contents_are_refused() {
     }
     rows.finish();
 }
+
+/// Nodes of the host's disks, as a base image could bring them, are not there for a step.
+#[test]
+fn a_step_finds_no_device_of_a_base() {
+    let work = WorkDir::new();
+    let registry = Registry::start(Options::default());
+    let name = format!("{}/devices:1", registry.host);
+    let devices = Tar::default()
+        .header(b'3', b"character", b"", 0)
+        .header(b'4', b"block", b"", 0)
+        .file("file", "there")
+        .end();
+    Hostile::of(&devices).push(&work, &name);
+    let dockerfile = format!(
+        "FROM {name} AS hostile\nFROM {{base}}\nCOPY --from=hostile / /h/\nRUN ls /h > /result\n"
+    );
+    assert_eq!(work.built(&dockerfile).text("result"), "file\n");
+}
