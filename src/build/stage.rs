@@ -165,20 +165,24 @@ pub(super) fn rfc3339(seconds: i64) -> String {
 
 /// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
 fn parse_rfc3339(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let number = |range| digits(text.get(range)?);
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
     let rest = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
     let offset = match rest.as_bytes() {
         b"Z" | b"z" => 0,
         [sign @ (b'+' | b'-'), ..] if rest.len() == 6 => {
-            let (hours, minutes) =
-                (rest[1..3].parse::<i64>().ok()?, rest[4..6].parse::<i64>().ok()?);
+            // The base's author wrote this: no byte need be what it should be.
+            let (hours, minutes) = (digits(rest.get(1..3)?)?, digits(rest.get(4..6)?)?);
             (hours * 3600 + minutes * 60) * if *sign == b'-' { -1 } else { 1 }
         }
         _ => return None,
     };
     Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+fn digits(text: &str) -> Option<i64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 /// Year, month and day of a number of days since 1970 (proleptic Gregorian).
@@ -226,6 +230,10 @@ mod tests {
             ("2025-11-21T12:24:31+01:00", Some(1_763_724_271)),
             ("2025-11-21T12:24:31", None),
             ("yesterday", None),
+            ("2024-01-01T00:00:00+\u{20ac}ab", None),
+            ("2024-01-01T00:00:00+0\u{20ac}0", None),
+            ("2024-01-01T00:00:00-+1:+1", None),
+            ("2024-01-0\u{20ac}00:00:00Z", None),
             ("", None),
         ] {
             assert_eq!(parse_rfc3339(text), seconds, "{text}");
