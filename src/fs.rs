@@ -33,6 +33,17 @@ pub fn open_in_root(
     openat2(root, path, flags, mode, resolve)
 }
 
+/// Where the open file `fd` is below `root`, with no link in the path.
+pub fn path_below(root: impl AsFd, fd: impl AsFd) -> io::Result<PathBuf> {
+    let place = |fd: BorrowedFd<'_>| {
+        std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd)))
+    };
+    let (root, path) = (place(root.as_fd())?, place(fd.as_fd())?);
+    // Only who moves the directory meanwhile sees this.
+    let moved = |_| io::Error::other(format!("it is not in {} any more", root.display()));
+    path.strip_prefix(&root).map(Path::to_owned).map_err(moved)
+}
+
 /// Opens the directory `name` of `parent` itself, not what a link or mount of that name leads to.
 pub fn open_subdir(parent: impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

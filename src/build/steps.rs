@@ -140,6 +140,8 @@ fn source_layers<'a>(from: &CopyFrom, context: &'a Context<'_>) -> Result<&'a [L
 struct Selection<'a> {
     root: Root<'a>,
     paths: Vec<PathBuf>,
+    /// The same with no links in them.
+    real_paths: Vec<PathBuf>,
     exclude: Option<Ignore>,
 }
 
@@ -161,7 +163,7 @@ impl<'a> Selection<'a> {
                 .into());
             }
             let root = open(context.env.store.work().path())?;
-            return Ok(Self { root: Root::Nothing(root), paths: Vec::new(), exclude: None });
+            return Self::new(Root::Nothing(root), copy, "");
         };
         Self::new(Root::Context(from), copy, "the build context")
     }
@@ -181,7 +183,7 @@ impl<'a> Selection<'a> {
                     .map_err(|e| ContextError::Pattern(e.to_string()))?,
             )
         };
-        let mut selection = Self { root, paths: Vec::new(), exclude };
+        let mut selection = Self { root, paths: Vec::new(), real_paths: Vec::new(), exclude };
         for source in &copy.sources {
             let mut found = {
                 // What --exclude leaves out of a directory is left out below; here
@@ -190,7 +192,10 @@ impl<'a> Selection<'a> {
                 select(selection.root(), &source.value, &hidden, place)?
             };
             found.retain(|path| !selection.excludes_file(path));
-            selection.paths.extend(found);
+            for path in found {
+                selection.real_paths.push(selection.real_path(&path));
+                selection.paths.push(path);
+            }
         }
         Ok(selection)
     }
@@ -201,6 +206,13 @@ impl<'a> Selection<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         exclude.matches(&name.to_string_lossy())
             && crate::fs::open_in_root(self.root(), path, flags, Mode::empty()).is_err()
+    }
+
+    /// Where a source is; one that is not there is found out when it is read.
+    fn real_path(&self, path: &Path) -> PathBuf {
+        crate::fs::open_in_root(self.root(), path, OFlags::PATH, Mode::empty())
+            .and_then(|fd| crate::fs::path_below(self.root(), fd))
+            .unwrap_or_else(|_| path.to_owned())
     }
 
     fn root(&self) -> &OwnedFd {
@@ -230,7 +242,7 @@ impl<'a> Selection<'a> {
         move |path, is_dir| {
             let shown = self.hidden(path, is_dir);
             let Some(exclude) = &self.exclude else { return shown };
-            let relative = self.paths.iter().find_map(|source| path.strip_prefix(source).ok());
+            let relative = self.real_paths.iter().find_map(|source| path.strip_prefix(source).ok());
             let relative = relative.unwrap_or(path).to_string_lossy();
             if relative.is_empty() || !exclude.matches(&relative) {
                 shown

@@ -11,14 +11,15 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::ContextError;
 use crate::dockerfile::{Pattern, has_wildcard, nearest};
-use crate::fs::open_in_root;
+use crate::fs::{open_in_root, path_below};
 use crate::image::{Digest, Hasher};
 use crate::rootfs::Include;
 
 type Filter<'a> = &'a dyn Fn(&Path, bool) -> Include;
 
 /// The files that the source `text` names below `root`: one, or for a pattern
-/// any number, sorted. `place` says for people what `root` is.
+/// any number, sorted. `place` says for people what `root` is. A link is left out
+/// with what it leads to, lest it be a way round the ignore file.
 pub fn select(
     root: &OwnedFd,
     text: &str,
@@ -27,13 +28,11 @@ pub fn select(
 ) -> Result<Vec<PathBuf>, ContextError> {
     let path = clamp(text);
     if !has_wildcard(text) {
-        let followed = open_in_root(root, &path, OFlags::PATH, Mode::empty());
-        let is_dir = followed.as_ref().is_ok_and(is_dir);
-        return match followed {
-            Ok(_) if include(&path, is_dir) == Include::No => Err(ContextError::Missing(format!(
+        return match open_in_root(root, &path, OFlags::PATH, Mode::empty()) {
+            Ok(followed) if takes_part(root, &path, &followed, include)? => Ok(vec![path]),
+            Ok(_) => Err(ContextError::Missing(format!(
                 "{text} is not in {place}: it is excluded by the ignore file"
             ))),
-            Ok(_) => Ok(vec![path]),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(ContextError::Missing(missing(root, text, &path, place)))
             }
@@ -70,12 +69,30 @@ pub fn select(
         }
         found = next;
     }
-    found.retain(|path| {
-        let is_dir =
-            open_in_root(root, path, OFlags::PATH, Mode::empty()).is_ok_and(|fd| is_dir(&fd));
-        include(path, is_dir) != Include::No
-    });
-    Ok(found)
+    let mut shown = Vec::new();
+    for path in found {
+        let take = match open_in_root(root, &path, OFlags::PATH, Mode::empty()) {
+            Ok(followed) => takes_part(root, &path, &followed, include)?,
+            Err(_) => include(&path, false) != Include::No,
+        };
+        if take {
+            shown.push(path);
+        }
+    }
+    Ok(shown)
+}
+
+/// Whether both a path and the file that it leads to take part.
+fn takes_part(
+    root: &OwnedFd,
+    path: &Path,
+    followed: &OwnedFd,
+    include: Filter<'_>,
+) -> Result<bool, ContextError> {
+    let fail = |source| ContextError::Read { path: path.to_owned(), source };
+    let is_dir = is_dir(followed);
+    let real = path_below(root, followed).map_err(fail)?;
+    Ok([path, &real].iter().all(|path| include(path, is_dir) != Include::No))
 }
 
 fn is_dir(fd: &OwnedFd) -> bool {
@@ -137,11 +154,13 @@ pub fn content_digest(
         let fail = |source_error| ContextError::Read { path: source.clone(), source: source_error };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let fd = open_in_root(root, source, flags, Mode::empty()).map_err(fail)?;
+        // What is below a link is asked for under its own path.
+        let path = path_below(root, &fd).map_err(fail)?;
         // The name of the source decides where it lands; the path to it does not.
         hash_opened(
             &mut hasher,
             &fd,
-            source,
+            &path,
             source.file_name().unwrap_or_default().as_bytes(),
             include,
         )?;
@@ -258,6 +277,35 @@ mod tests {
             found("out"),
             Err("out is a link to /etc/passwd, which is not in the build context".into())
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_leads_to_nothing_that_is_hidden() -> Result<(), Box<dyn std::error::Error>> {
+        let temp = TempDir::new("hidden");
+        let path = temp.path();
+        fs::create_dir(path.join("d"))?;
+        fs::write(path.join("d/secret"), "1")?;
+        symlink("d", path.join("link"))?;
+        symlink("/link/secret", path.join("file"))?;
+        let root = crate::fs::open_dir(path)?;
+        let shown = |path: &Path, _: bool| {
+            if path == Path::new("d/secret") { Include::No } else { Include::Yes }
+        };
+        for text in ["file", "link/secret", "d/secret"] {
+            let message = select(&root, text, &shown, "the context").map_err(|e| e.to_string());
+            let expected =
+                format!("{text} is not in the context: it is excluded by the ignore file");
+            assert_eq!(message, Err(expected));
+        }
+        assert_eq!(select(&root, "f*", &shown, "")?, Vec::<PathBuf>::new());
+        assert_eq!(select(&root, "l*", &shown, "")?, [PathBuf::from("link")]);
+        let digest = || content_digest(&root, &[PathBuf::from("link")], &shown);
+        let before = digest()?;
+        fs::write(path.join("d/secret"), "2")?;
+        assert_eq!(digest()?, before);
+        fs::write(path.join("d/shown"), "")?;
+        assert_ne!(digest()?, before);
         Ok(())
     }
 

@@ -27,7 +27,8 @@ pub struct CopyRequest<'a> {
     pub sources: &'a [Source],
     /// The directory that the sources' paths begin at.
     pub source_root: &'a OwnedFd,
-    /// Which of the sources' files take part, by their path below that directory.
+    /// Which of the sources' files take part, by their path below that directory
+    /// with no link in it.
     pub include: &'a dyn Fn(&Path, bool) -> Include,
     /// The path inside the tree.
     pub destination: &'a Path,
@@ -128,8 +129,9 @@ fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Resul
     match (FileType::from_raw_mode(stat.st_mode), source) {
         (FileType::Directory, _) => {
             let target = destination_dir(root, request, request.destination)?;
+            let path = crate::fs::path_below(request.source_root, &opened).map_err(fail)?;
             let mut duplicator = duplicator(request, &target);
-            duplicator.contents(&opened, path, &target, Path::new(""))?;
+            duplicator.contents(&opened, &path, &target, Path::new(""))?;
             Ok(0)
         }
         (FileType::RegularFile, _) => {

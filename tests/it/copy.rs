@@ -443,6 +443,46 @@ fn an_ignore_file_hides_files() {
     assert_eq!(work.image().top().paths(), ["a.md"]);
 }
 
+/// A link to what the ignore file hides shows it neither by name nor in a directory.
+#[test]
+fn a_link_is_no_way_round_the_ignore_file() {
+    let work = WorkDir::new();
+    for path in ["conf/secret", "conf/public", "deep/er/secret"] {
+        work.write(&format!("context/{path}"), path);
+    }
+    for (link, target) in [
+        ("current", "conf"),
+        ("again", "current"),
+        ("link", "conf/secret"),
+        ("within", "deep/er/secret"),
+        ("hidden", "conf/public"),
+    ] {
+        symlink(target, work.path("context").join(link)).unwrap();
+    }
+    work.write("context/.dockerignore", "conf/secret\ndeep\nhidden\n");
+    for (copy, expected) in [
+        ("COPY current /x/", &["x", "x/public"][..]),
+        ("COPY again /x/", &["x", "x/public"]),
+        ("COPY again/ /x/", &["x", "x/public"]),
+        ("ADD curr*nt /x/", &["x", "x/public"]),
+        ("COPY current/* /x/", &["x", "x/public"]),
+        // Patterns that match nothing that takes part.
+        ("COPY lin? current/pub* /x/", &["x", "x/public"]),
+        ("COPY deep/*/secret conf /x/", &["x", "x/public"]),
+        // What --exclude names counts from where the link leads to.
+        ("COPY --exclude=public current /x/", &["x"]),
+        ("COPY --exclude=secret current /x/", &["x", "x/public"]),
+    ] {
+        let image = work.built(&format!("FROM scratch\n{copy}\n"));
+        assert_eq!(image.top().paths(), expected, "{copy}");
+    }
+    for source in ["link", "current/secret", "again/secret", "within", "hidden"] {
+        work.build(&format!("FROM scratch\nCOPY {source} /\n"))
+            .fails(66)
+            .says(&format!("{source} is not in the build context: it is excluded"));
+    }
+}
+
 #[test]
 fn a_pattern_without_match_copies_nothing() {
     let image = WorkDir::new().built("FROM {base}\nCOPY *.none /d/\n");
