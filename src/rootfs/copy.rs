@@ -6,7 +6,7 @@
 //! where they are found, a directory that is there keeps its attributes.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -114,7 +114,7 @@ pub fn copy(root: &OwnedFd, request: &CopyRequest<'_>) -> Result<u64, CopyError>
 fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Result<u64, CopyError> {
     let path = match source {
         Source::Inline { name, content } => {
-            return with_target(root, request, name, |duplicator, parent, name, at| {
+            return with_target(root, request, OsStr::new(name), |duplicator, parent, name, at| {
                 inline(duplicator, parent, name, content, at)
             })
             .map(|()| 0);
@@ -142,11 +142,8 @@ fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Resul
                 return super::extract(archive, &target, request.owners)
                     .map_err(|source| CopyError::Archive { path: path.clone(), source });
             }
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            with_target(root, request, &name, |duplicator, parent, name, at| {
+            let name = path.file_name().unwrap_or_default();
+            with_target(root, request, name, |duplicator, parent, name, at| {
                 duplicator.make_room(parent, name, at)?;
                 duplicator.file(opened, &stat, parent, name, at)
             })?;
@@ -178,7 +175,7 @@ fn archive(file: &OwnedFd) -> io::Result<Option<impl Read + use<>>> {
 fn with_target(
     root: &OwnedFd,
     request: &CopyRequest<'_>,
-    name: &str,
+    name: &OsStr,
     action: impl FnOnce(
         &mut Duplicator<'_>,
         &OwnedFd,
@@ -193,7 +190,7 @@ fn with_target(
         None => (destination, name.as_bytes().to_vec()),
     };
     let target = destination_dir(root, request, dir)?;
-    let at = dir.strip_prefix("/").unwrap_or(dir).join(std::ffi::OsStr::from_bytes(&name));
+    let at = dir.strip_prefix("/").unwrap_or(dir).join(OsStr::from_bytes(&name));
     let name = CString::new(name).map_err(|e| io_error("create", &at, e.into()))?;
     Ok(action(&mut duplicator(request, &target), &target, &name, &at)?)
 }

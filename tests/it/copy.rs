@@ -1,10 +1,12 @@
 //! COPY and ADD: what lands where, as whose, and what is refused.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::support::{Identity, Image, Options, Registry, WorkDir, tool};
+use crate::support::{Identity, Image, Options, Registry, WorkDir, tool, write};
 
 /// A directory with something of everything in `context/`.
 fn context(work: &WorkDir) {
@@ -441,6 +443,33 @@ fn an_ignore_file_hides_files() {
     work.write("context/other.Dockerfile.dockerignore", "keep.md\n");
     work.build("").flags(["-f", file.to_str().unwrap()]).succeeds();
     assert_eq!(work.image().top().paths(), ["a.md"]);
+}
+
+/// Names are bytes: what is no UTF-8 is neither changed nor lost.
+#[test]
+fn names_need_not_be_text() {
+    let work = WorkDir::new();
+    let names: [&[u8]; 3] = [b"caf\xe8", b"caf\xe9", "caf\u{e9}".as_bytes()];
+    for name in names {
+        write(&work.path("context/in").join(OsStr::from_bytes(name)), name);
+    }
+    work.write("context/Dockerfile", "FROM scratch\nCOPY in/caf* /files/\nCOPY in /tree/\n");
+    let (context, local) = (work.path("context"), work.path("local"));
+    let paths = [context.to_str().unwrap(), local.to_str().unwrap()];
+    work.yado(["build", paths[0], "-o", paths[1]]).succeeds();
+    for dir in ["files", "tree"] {
+        let mut found: Vec<Vec<u8>> = fs::read_dir(local.join(dir))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_vec())
+            .collect();
+        found.sort();
+        let mut expected = names.map(<[u8]>::to_vec);
+        expected.sort();
+        assert_eq!(found, expected, "{dir}");
+        for name in names {
+            assert_eq!(fs::read(local.join(dir).join(OsStr::from_bytes(name))).unwrap(), name);
+        }
+    }
 }
 
 /// A link to what the ignore file hides shows it neither by name nor in a directory.
