@@ -42,6 +42,8 @@ use stage::StageResult;
 
 /// 1980-01-01: the epoch of what has no base image; zip archives know no older date.
 const DEFAULT_EPOCH: i64 = 315_532_800;
+/// 9999-12-31, the last second that RFC 3339 can write.
+pub const LAST_EPOCH: i64 = 253_402_300_799;
 
 /// What to build.
 #[derive(Debug)]
@@ -323,7 +325,11 @@ fn read_image(
 
 impl Timestamps {
     /// The epoch of a stage whose base was made at `created` (seconds since 1970).
+    ///
+    /// An earlier date than the default is none: Go's zero time, or that of another
+    /// tool without dates, which archivers would refuse.
     fn epoch(self, created: Option<i64>) -> i64 {
+        let created = created.filter(|seconds| (DEFAULT_EPOCH..=LAST_EPOCH).contains(seconds));
         match self {
             Self::Epoch(given) => given.or(created).unwrap_or(DEFAULT_EPOCH),
             Self::Keep(now) => now,

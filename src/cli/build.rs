@@ -11,7 +11,7 @@ use super::exit::{self, CliError};
 use super::output::{Kind, Output};
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
-use crate::build::{self, BuildError, BuildRequest, BuildResult, Timestamps};
+use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
 use crate::context::Context;
 use crate::dockerfile::Source;
 use crate::image::{Platform, Reference};
@@ -398,6 +398,11 @@ impl Flags {
             })?),
             None => environment::source_date_epoch()?,
         };
+        if let Some(seconds) = epoch.filter(|seconds| !(0..=LAST_EPOCH).contains(seconds)) {
+            return Err(CliError::Usage(format!(
+                "SOURCE_DATE_EPOCH is {seconds}, expected seconds since 1970 up to {LAST_EPOCH}, the end of the year 9999"
+            )));
+        }
         Ok(Timestamps::Epoch(epoch))
     }
 }

@@ -1,10 +1,12 @@
 //! What each instruction and flag makes of the image's configuration, as skopeo shows it.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Options, Registry, WorkDir, base, tool};
+use crate::support::base::hex;
+use crate::support::{Image, Options, Registry, WorkDir, base, tool};
 
 /// The configuration of the image that the last build wrote.
 fn inspect(work: &WorkDir) -> Value {
@@ -237,10 +239,70 @@ fn the_epoch_decides_the_times() {
     };
     assert_eq!(image.text("epoch"), "86400\n");
     assert_eq!(image.entry("epoch").unwrap().mtime, 86_400);
-    work.build("FROM {base}\n")
-        .env("SOURCE_DATE_EPOCH", "today")
-        .fails(64)
-        .says("seconds since 1970");
+    for wrong in ["today", "-1", "-62135596800", "253402300800", "99999999999999999999"] {
+        let argument = format!("SOURCE_DATE_EPOCH={wrong}");
+        work.build("FROM {base}\n").flags(["--build-arg", &argument]).fails(64).says(wrong);
+        work.build("FROM {base}\n")
+            .env("SOURCE_DATE_EPOCH", wrong)
+            .fails(64)
+            .says("seconds since 1970");
+    }
+    work.build("FROM {base}\n").env("SOURCE_DATE_EPOCH", "253402300799").succeeds();
+    assert_eq!(inspect(&work)["created"], "9999-12-31T23:59:59Z");
+}
+
+/// The base with another configuration, in a registry; gives its name.
+fn altered_base(registry: &Registry, change: impl FnOnce(&mut Value)) -> String {
+    let work = WorkDir::new();
+    let Image { mut config, mut manifest, .. } = Image::pull(&work, &base().reference);
+    change(&mut config);
+    let blob = |value: &Value| {
+        let bytes = serde_json::to_vec(value).unwrap();
+        let digest = hex(&bytes);
+        work.write(&format!("pulled/blobs/sha256/{digest}"), &bytes);
+        (digest, bytes.len())
+    };
+    let set = |descriptor: &mut Value, (digest, size): &(String, usize)| {
+        descriptor["digest"] = json!(format!("sha256:{digest}"));
+        descriptor["size"] = json!(size);
+    };
+    set(&mut manifest["config"], &blob(&config));
+    let altered = blob(&manifest);
+    let index = work.path("pulled/index.json");
+    let mut value: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    set(&mut value["manifests"][0], &altered);
+    fs::write(&index, serde_json::to_vec(&value).unwrap()).unwrap();
+    let name = format!("{}/altered:{}", registry.host, &altered.0[..16]);
+    tool(Command::new("skopeo").args([
+        "--insecure-policy",
+        "copy",
+        "--dest-tls-verify=false",
+        &format!("oci:{}:latest", work.path("pulled").display()),
+        &format!("docker://{name}"),
+    ]));
+    name
+}
+
+/// A base's date that is none, and the first that is one.
+#[test]
+fn a_base_without_a_date_is_of_1980() {
+    let work = WorkDir::new();
+    let registry = Registry::start(Options::default());
+    for (created, expected, epoch) in [
+        (Value::Null, "1980-01-01T00:00:00Z", "315532800\n"),
+        // Go's zero time.
+        (json!("0001-01-01T00:00:00Z"), "1980-01-01T00:00:00Z", "315532800\n"),
+        (json!("1979-12-31T23:59:59Z"), "1980-01-01T00:00:00Z", "315532800\n"),
+        (json!("1980-01-01T00:00:01Z"), "1980-01-01T00:00:01Z", "315532801\n"),
+        (json!("9999-12-31T23:59:59-23:00"), "1980-01-01T00:00:00Z", "315532800\n"),
+        // Hostile: the offset's bytes end within a character.
+        (json!("2024-01-01T00:00:00+\u{20ac}ab"), "1980-01-01T00:00:00Z", "315532800\n"),
+    ] {
+        let name = altered_base(&registry, |config| config["created"] = created.clone());
+        let image = work.built(&format!("FROM {name}\nRUN echo $SOURCE_DATE_EPOCH > /epoch\n"));
+        assert_eq!(image.config["created"], expected, "{created}");
+        assert_eq!(image.text("epoch"), epoch, "{created}");
+    }
 }
 
 /// Flags that decide what is built, and for what.
