@@ -6,8 +6,9 @@ use super::base::{Image, Layer};
 use super::tree::Tree;
 use super::{BuildError, BuildRequest, Env, steps};
 use crate::cache::{self, Record, RecordedLayer};
+use crate::context::ContextError;
 use crate::image::{Descriptor, History, ImageConfig, RuntimeConfig};
-use crate::plan::{Base, ImageRequest, Stage, StageId, Step, StepKind};
+use crate::plan::{Base, CopyFrom, ImageRequest, Stage, StageId, Step, StepKind};
 use crate::report::Event;
 
 /// Counts steps over all stages.
@@ -146,6 +147,14 @@ fn run_step(
         return Ok(true);
     }
     let layer = steps::run(step, id, state, tree, context)?;
+    // Else the cache would give for these files what others became.
+    if let StepKind::Copy(copy) = &step.kind
+        && copy.from == CopyFrom::Context
+        && steps::key(step, state, context)? != key
+    {
+        let sources: Vec<&str> = copy.sources.iter().map(|source| source.value.as_str()).collect();
+        return Err(ContextError::Changed(sources.join(" ")).into());
+    }
     let recorded = layer.as_ref().map(|layer| RecordedLayer {
         diff_id: layer.diff_id.clone(),
         blob: Descriptor::new(&layer.blob.media_type, layer.blob.digest.clone(), layer.blob.size),

@@ -43,6 +43,9 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
+    /// A file was written while it was read.
+    #[error("{0} changed in the build context while it was copied; build again")]
+    Changed(String),
     /// A pattern that means nothing.
     #[error("{0}")]
     Pattern(String),

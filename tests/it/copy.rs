@@ -6,6 +6,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+
 use crate::support::{Identity, Image, Options, Registry, WorkDir, tool, write};
 
 /// A directory with something of everything in `context/`.
@@ -443,6 +446,36 @@ fn an_ignore_file_hides_files() {
     work.write("context/other.Dockerfile.dockerignore", "keep.md\n");
     work.build("").flags(["-f", file.to_str().unwrap()]).succeeds();
     assert_eq!(work.image().top().paths(), ["a.md"]);
+}
+
+/// A file that is written after it was hashed and before it is copied: the step
+/// fails, and what it copied is never given for the old content.
+#[test]
+fn a_change_during_the_build_does_not_reach_the_cache() {
+    let work = WorkDir::new();
+    // On both sides, so that there is time while one is hashed and the other copied.
+    for name in ["before", "behind"] {
+        let file = work.write(&format!("context/{name}"), "");
+        fs::File::options().write(true).open(file).unwrap().set_len(32 << 20).unwrap();
+    }
+    let file = work.write("context/file", "first");
+    let text = "FROM {base}\nCOPY before file behind /d/\n";
+    let notify = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&notify, &file, inotify::WatchFlags::CLOSE_NOWRITE).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
+            let closed = poll(&mut [PollFd::new(&notify, PollFlags::IN)], Some(&timeout));
+            assert_eq!(closed, Ok(1), "the file was not read");
+            fs::write(&file, "other").unwrap();
+        });
+        work.build(text).fails(65).says("Dockerfile:2").says(
+            "before file behind changed in the build context while it was copied; build again",
+        );
+    });
+    assert_eq!(work.built(text).text("d/file"), "other");
+    fs::write(&file, "first").unwrap();
+    assert_eq!(work.built(text).text("d/file"), "first");
 }
 
 /// Names are bytes: what is no UTF-8 is neither changed nor lost.
