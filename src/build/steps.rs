@@ -305,6 +305,8 @@ fn apply(
         owner,
         chmod: chmod.as_ref(),
         mtime,
+        // How a checkout was made: its content is the same with copies.
+        hard_links: !local,
         xattrs: !local,
         source_owners: files.owners(),
         owners,

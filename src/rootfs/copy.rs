@@ -43,6 +43,8 @@ pub struct CopyRequest<'a> {
     pub mtime: Option<i64>,
     /// Whether extended attributes are copied.
     pub xattrs: bool,
+    /// Whether several names of a file stay names of one file.
+    pub hard_links: bool,
     /// Which owners the sources can have; they are asked for where `owner` is `None`.
     pub source_owners: Owners<'a>,
     /// Which owners files can have.
@@ -206,6 +208,7 @@ fn duplicator<'a>(request: &'a CopyRequest<'_>, base: &'a OwnedFd) -> Duplicator
         chmod: request.chmod,
         mtime: request.mtime,
         xattrs: request.xattrs,
+        hard_links: request.hard_links,
         from_owners: request.source_owners,
         owners: request.owners,
         include: request.include,

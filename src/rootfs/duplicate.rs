@@ -81,6 +81,7 @@ pub(super) struct Duplicator<'a> {
     pub(super) chmod: Option<&'a Chmod>,
     pub(super) mtime: Option<i64>,
     pub(super) xattrs: bool,
+    pub(super) hard_links: bool,
     /// Those of the source.
     pub(super) from_owners: Owners<'a>,
     /// Those of the destination.
@@ -134,6 +135,7 @@ fn whole_tree<'a>(
         chmod: None,
         mtime: None,
         xattrs: true,
+        hard_links: true,
         from_owners,
         owners,
         include: &|_, _| Include::Yes,
@@ -204,7 +206,7 @@ impl Duplicator<'_> {
             // A socket is of no use without its process.
             _ => return Ok(()),
         };
-        if stat.st_nlink > 1 && self.link(&stat, to, new_name, at)? {
+        if self.hard_links && stat.st_nlink > 1 && self.link(&stat, to, new_name, at)? {
             return Ok(());
         }
         self.file(file, &stat, to, new_name, at)

@@ -105,6 +105,31 @@ fn the_digest_is_the_same_wherever_and_whenever() {
     note("image", &first.digest);
 }
 
+/// Whether files of one content are names of one file depends on how a checkout was made.
+#[test]
+fn hard_links_of_the_context_are_files_of_their_own() {
+    let dockerfile = "FROM scratch\nCOPY in /d\nADD in/a in/b /f/\nCOPY in/* /e/\n";
+    let built = |linked: bool| {
+        let work = WorkDir::new();
+        let first = work.write("context/in/a", "same\n");
+        let second = work.path("context/in/b");
+        if linked {
+            fs::hard_link(&first, &second).unwrap();
+        } else {
+            fs::copy(&first, &second).unwrap();
+        }
+        for (path, mode) in [("in", 0o755), ("in/a", 0o644), ("in/b", 0o644)] {
+            let path = work.path("context").join(path);
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        work.built(dockerfile)
+    };
+    let image = built(false);
+    assert_eq!(image.layers[0].paths(), ["d", "d/a", "d/b"]);
+    same(&built(true), &image, "hard links");
+    note("hard links", &image.digest);
+}
+
 /// What must change the digest does, lest the test above compare nothing.
 #[test]
 fn other_inputs_give_another_digest() {
