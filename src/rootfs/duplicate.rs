@@ -72,6 +72,9 @@ pub(super) enum Form {
     Copy,
     /// A layer in overlay form: whiteouts are obeyed, its attributes win.
     Layer,
+    /// A whole tree into a directory of the caller's: files are replaced, directories
+    /// merged, its attributes win; a directory that holds something is never removed.
+    Export,
 }
 
 /// A copy under way.
@@ -101,7 +104,7 @@ pub fn merge(
     owners: Owners<'_>,
 ) -> Result<(), DuplicateError> {
     let (from, to) = (open(layer)?, open(target)?);
-    let mut duplicator = whole_tree(&to, layer_owners, owners, None);
+    let mut duplicator = whole_tree(Form::Layer, &to, layer_owners, owners, None);
     let at = Path::new("");
     let stat = duplicator.check("read", at, rustix::fs::fstat(&from))?;
     duplicator.contents(&from, at, &to, at)?;
@@ -111,11 +114,13 @@ pub fn merge(
 /// Copies a stage's whole tree into the directory `target`, over what is there.
 ///
 /// The directory itself stays as it is: it is the caller's. With an `owner`
-/// everything new is his, else it keeps the owners that it has on disk.
+/// everything new is his, else it keeps the owners that it has on disk. Files are
+/// replaced; a directory that holds something is not, and where the tree has no
+/// directory this is an error.
 pub fn export(tree: &Path, target: &Path, owner: Option<(u32, u32)>) -> Result<(), DuplicateError> {
     let (from, to) = (open(tree)?, open(target)?);
     let at = Path::new("");
-    whole_tree(&to, Owners::Real, Owners::Real, owner).contents(&from, at, &to, at)
+    whole_tree(Form::Export, &to, Owners::Real, Owners::Real, owner).contents(&from, at, &to, at)
 }
 
 fn open(path: &Path) -> Result<OwnedFd, DuplicateError> {
@@ -124,13 +129,14 @@ fn open(path: &Path) -> Result<OwnedFd, DuplicateError> {
 }
 
 fn whole_tree<'a>(
+    form: Form,
     to: &'a OwnedFd,
     from_owners: Owners<'a>,
     owners: Owners<'a>,
     owner: Option<(u32, u32)>,
 ) -> Duplicator<'a> {
     Duplicator {
-        form: Form::Layer,
+        form,
         owner,
         chmod: None,
         mtime: None,
@@ -265,7 +271,7 @@ impl Duplicator<'_> {
         if opaque {
             crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))?;
         }
-        let mut is_new = self.form == Form::Layer;
+        let mut is_new = self.form != Form::Copy;
         let mode = Mode::RWXU;
         match rustix::fs::mkdirat(to, name, mode) {
             Ok(()) => is_new = true,
@@ -341,7 +347,7 @@ impl Duplicator<'_> {
         match rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev) {
             // A layer keeps its devices in its archive; in a user namespace
             // they cannot be had on disk, and no step needs them: /dev is mounted.
-            Err(Errno::PERM) if self.form == Form::Layer => return Ok(()),
+            Err(Errno::PERM) if self.form != Form::Copy => return Ok(()),
             result => self.check("create", at, result)?,
         }
         let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
@@ -355,7 +361,8 @@ impl Duplicator<'_> {
         )
     }
 
-    /// Removes what stands at `name`, unless that would lose a directory to a COPY.
+    /// Removes what stands at `name`, unless that would lose a directory; only to a
+    /// layer that is what it is to be.
     pub(super) fn make_room(
         &self,
         to: &OwnedFd,
@@ -366,6 +373,16 @@ impl Duplicator<'_> {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR | Errno::PERM) if self.form == Form::Layer => {
                 crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))
+            }
+            Err(Errno::ISDIR) if self.form == Form::Export => {
+                match rustix::fs::unlinkat(to, name, AtFlags::REMOVEDIR) {
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => Err(DuplicateError::Kind {
+                        from: "a file",
+                        to: "a directory that is not empty",
+                        path: at.to_owned(),
+                    }),
+                    result => self.check("replace", at, result),
+                }
             }
             Err(Errno::ISDIR) => {
                 Err(DuplicateError::Kind { from: "a file", to: "a directory", path: at.to_owned() })

@@ -143,6 +143,37 @@ fn the_files_come_as_an_archive_or_a_directory() {
     assert!(root.parent().unwrap().join("fresh/below/etc/passwd").is_file());
 }
 
+/// A file of the image replaces a file or an empty directory, never what a directory holds.
+#[test]
+fn a_directory_output_removes_no_directory() {
+    let work = WorkDir::new();
+    work.write("context/Dockerfile", "FROM scratch\nCOPY in /\n");
+    work.write("context/in/plain", "of the image");
+    work.write("context/in/dir/file", "of the image");
+    std::os::unix::fs::symlink("plain", work.path("context/in/link")).unwrap();
+    let (context, local) = (work.path("context"), work.path("local"));
+    let build = || work.yado(["build", context.to_str().unwrap(), "-o", local.to_str().unwrap()]);
+    for name in ["plain", "link"] {
+        let kept = work.write(&format!("local/{name}/keep/file"), "mine");
+        build()
+            .fails(73)
+            .says(&format!("cannot copy a file over a directory that is not empty at /{name}"));
+        assert_eq!(fs::read_to_string(kept).unwrap(), "mine");
+        fs::remove_dir_all(&local).unwrap();
+    }
+    for name in ["plain", "link"] {
+        fs::create_dir_all(local.join(name)).unwrap();
+    }
+    // A file where a directory goes, and beside it.
+    work.write("local/dir", "mine");
+    work.write("local/other/file", "mine");
+    build().succeeds();
+    assert_eq!(fs::read_to_string(local.join("plain")).unwrap(), "of the image");
+    assert_eq!(fs::read_link(local.join("link")).unwrap(), Path::new("plain"));
+    assert_eq!(fs::read_to_string(local.join("dir/file")).unwrap(), "of the image");
+    assert_eq!(fs::read_to_string(local.join("other/file")).unwrap(), "mine");
+}
+
 /// Where the tree of `type=local` goes, links that stand there lead nowhere.
 #[test]
 fn a_directory_output_follows_no_link() {
