@@ -124,9 +124,27 @@ fn begin(stage: &Stage, context: &Context<'_>) -> Result<StageResult, BuildError
             let image = context.bases.get(request).ok_or_else(missing)?.clone();
             let created = image.config.created.as_deref().and_then(parse_rfc3339);
             let epoch = context.request.timestamps.epoch(created);
-            Ok(StageResult { layers: image.layers, config: image.config, epoch })
+            let mut config = image.config;
+            complete_history(&mut config.history, image.layers.len(), created.map(rfc3339));
+            Ok(StageResult { layers: image.layers, config, epoch })
         }
     }
+}
+
+/// Makes a base's history one that has as many rows with a layer as there are
+/// layers: many tools write none, and readers pair rows and layers by number.
+fn complete_history(history: &mut Vec<History>, layers: usize, created: Option<String>) {
+    let mut rows = 0;
+    for row in history.iter_mut().filter(|row| !row.empty_layer) {
+        row.empty_layer = rows >= layers;
+        rows += 1;
+    }
+    let missing = History {
+        created,
+        comment: Some("not in the history of the base image".to_owned()),
+        ..History::default()
+    };
+    history.extend(std::iter::repeat_n(missing, layers.saturating_sub(rows)));
 }
 
 /// Runs a step, or takes what it made before; says which.

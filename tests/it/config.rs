@@ -204,6 +204,42 @@ fn the_history_has_a_row_for_each_instruction() {
     assert_eq!(work.image().manifest["annotations"], json!({"note": "1"}));
 }
 
+/// A base's history need not tell of its layers: what is built on it does.
+#[test]
+fn the_history_of_a_base_is_made_to_fit() {
+    let work = WorkDir::new();
+    work.write("context/file", "x");
+    let registry = Registry::start(Options::default());
+    let row = |name: &str, empty: bool| json!({"created_by": name, "empty_layer": empty});
+    let expected_end = [("COPY file / # buildkit", false), ("LABEL a=b", true)];
+    for (history, expected) in [
+        (Value::Null, &[("", false), ("", false)][..]),
+        (json!([]), &[("", false), ("", false)]),
+        (json!([row("one", false), row("e", true)]), &[("one", false), ("e", true), ("", false)]),
+        (
+            json!([row("1", false), row("e", true), row("2", false), row("3", false)]),
+            &[("1", false), ("e", true), ("2", false), ("3", true)],
+        ),
+        (json!([row("1", false), row("2", false)]), &[("1", false), ("2", false)]),
+    ] {
+        let name = altered_base(&registry, |config| match &history {
+            Value::Null => drop(config.as_object_mut().unwrap().remove("history")),
+            history => config["history"] = history.clone(),
+        });
+        work.build(&format!("FROM {name}\nCOPY file /\nLABEL a=b\n")).succeeds();
+        let config = inspect(&work);
+        let rows: Vec<(&str, bool)> = config["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| (row["created_by"].as_str().unwrap_or(""), row["empty_layer"] == true))
+            .collect();
+        assert_eq!(rows, [expected, &expected_end].concat(), "{history}");
+        let layers = rows.iter().filter(|(_, empty)| !empty).count();
+        assert_eq!(layers, work.image().layers.len(), "{history}");
+    }
+}
+
 /// `created` is the base's, or what SOURCE_DATE_EPOCH says.
 #[test]
 fn the_epoch_decides_the_times() {
