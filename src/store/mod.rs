@@ -71,6 +71,11 @@ pub enum StoreError {
     /// The directory holds something else.
     #[error("{0} is not empty and not a yado store; choose another directory with --root")]
     Foreign(PathBuf),
+    /// The directory holds an image layout of another program's, or of an export.
+    #[error(
+        "{0} is an image layout that yado's store did not make; choose another directory with --root"
+    )]
+    ForeignLayout(PathBuf),
     /// A document of the store cannot be read.
     #[error("{path} is damaged: {source}; remove the file, images named in it must be built or pulled again", path = path.display())]
     Damaged {
@@ -99,12 +104,14 @@ impl Store {
     /// Opens the store at `root`, making it if there is none. `ids` names the
     /// mapping of owners under which this process sees files.
     pub fn open(root: &Path, ids: &str) -> Result<Self, StoreError> {
-        let existed = root.join("oci-layout").is_file();
-        if !existed && fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
-            // Another process may be making the same store just now.
-            if !root.join("yado").is_dir() {
-                return Err(StoreError::Foreign(root.to_owned()));
-            }
+        let layout = root.join("oci-layout");
+        let in_use = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+        // What has files and no `yado/` is not ours to prune, whatever it is: `yado/` is
+        // made first, also by another process that is making the same store just now.
+        if in_use && !root.join("yado").is_dir() {
+            let foreign =
+                if layout.exists() { StoreError::ForeignLayout } else { StoreError::Foreign };
+            return Err(foreign(root.to_owned()));
         }
         // Nobody else's: unpacked layers have set-id programs and device nodes.
         let mut private = fs::DirBuilder::new();
@@ -118,8 +125,7 @@ impl Store {
         }
         let lock = work::lock_shared(&root.join("yado/lock"))?;
         let work = WorkDir::create(&root.join("yado/work"))?;
-        let layout = root.join("oci-layout");
-        if !existed {
+        if !layout.is_file() {
             work.write_file(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         Ok(Self {

@@ -168,6 +168,24 @@ fn the_store_is_where_it_is_told_to_be() {
     assert_eq!(fs::read_dir(work.path("taken")).unwrap().count(), 1);
 }
 
+/// An image that was exported, by yado or another program, is not taken for a store and emptied.
+#[test]
+fn an_exported_image_is_no_store() {
+    let work = WorkDir::new();
+    let digest = work.built("FROM {base}\nRUN echo x > /x\n").digest;
+    let at = work.path("image").to_str().unwrap().to_owned();
+    for args in [["store", "prune"], ["store", "du"]] {
+        work.yado(args).flags(["--root", &at]).fails(74).says(&format!(
+            "{at} is an image layout that yado's store did not make; choose another directory"
+        ));
+    }
+    let image = work.image();
+    assert_eq!((image.digest.as_str(), image.text("x").as_str()), (digest.as_str(), "x\n"));
+    let names = fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: std::collections::BTreeSet<_> = names.collect();
+    assert_eq!(names, ["blobs", "index.json", "oci-layout"].map(Into::into).into());
+}
+
 /// What `yado info` says of this user.
 #[test]
 fn info_says_who_and_how() {
