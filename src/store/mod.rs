@@ -19,6 +19,7 @@
 //! store is next opened. There is no `fsync`: after a power cut a blob may be
 //! short, which its digest shows, since every blob is verified when it leaves.
 
+mod access;
 mod blob;
 mod garbage;
 mod names;
@@ -76,6 +77,24 @@ pub enum StoreError {
         "{0} is an image layout that yado's store did not make; choose another directory with --root"
     )]
     ForeignLayout(PathBuf),
+    /// Another user has the directory.
+    #[error(
+        "{path} belongs to {owner}, who could change what is built; choose a directory of your own with --root"
+    )]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
+    /// Everybody may change the directory.
+    #[error(
+        "every user may write to {path}; take that from them with chmod o-w, or choose another directory with --root, such as a new one below"
+    )]
+    Writable {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A document of the store cannot be read.
     #[error("{path} is damaged: {source}; remove the file, images named in it must be built or pulled again", path = path.display())]
     Damaged {
@@ -104,6 +123,7 @@ impl Store {
     /// Opens the store at `root`, making it if there is none. `ids` names the
     /// mapping of owners under which this process sees files.
     pub fn open(root: &Path, ids: &str) -> Result<Self, StoreError> {
+        access::check_root(root)?;
         let layout = root.join("oci-layout");
         let in_use = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
         // What has files and no `yado/` is not ours to prune, whatever it is: `yado/` is
@@ -122,6 +142,9 @@ impl Store {
         {
             let path = root.join(dir);
             private.create(&path).map_err(StoreError::io("create", &path))?;
+        }
+        for dir in ["yado", "blobs"] {
+            access::make_private(&root.join(dir))?;
         }
         let lock = work::lock_shared(&root.join("yado/lock"))?;
         let work = WorkDir::create(&root.join("yado/work"))?;

@@ -186,6 +186,44 @@ fn an_exported_image_is_no_store() {
     assert_eq!(names, ["blobs", "index.json", "oci-layout"].map(Into::into).into());
 }
 
+/// A store is closed to others again when it was not, and is not where they have a say.
+#[test]
+fn a_store_is_its_users_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let work = WorkDir::new();
+    let set = |path: &str, mode| {
+        fs::set_permissions(work.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |path: &str| fs::metadata(work.path(path)).unwrap().mode() & 0o7777;
+    fs::create_dir(work.path("store")).unwrap();
+    set("store", 0o755);
+    for dir in ["yado", "blobs"] {
+        fs::create_dir(work.path("store").join(dir)).unwrap();
+        set(&format!("store/{dir}"), 0o777);
+    }
+    work.yado(["store", "du"]).succeeds();
+    assert_eq!(["store", "store/yado", "store/blobs"].map(mode), [0o755, 0o700, 0o700]);
+
+    // The machine's root may use any directory; he can change all of them.
+    let root = Identity::here() == Identity::Root;
+    let du = |path: &str, says: &str| {
+        let du = work.yado(["store", "du"]).flags(["--root", path]);
+        if root { du.succeeds() } else { du.fails(74).says(path).says(says) }
+    };
+    fs::create_dir(work.path("shared")).unwrap();
+    set("shared", 0o1777);
+    du(work.path("shared").to_str().unwrap(), "chmod o-w");
+    assert_eq!(mode("shared"), 0o1777);
+    assert_eq!(fs::read_dir(work.path("shared")).unwrap().count() > 0, root);
+    if root {
+        fs::create_dir(work.path("others")).unwrap();
+        std::os::unix::fs::chown(work.path("others"), Some(1000), Some(1000)).unwrap();
+        du(work.path("others").to_str().unwrap(), "");
+    } else {
+        du("/", "belongs to another user");
+    }
+}
+
 /// What `yado info` says of this user.
 #[test]
 fn info_says_who_and_how() {
