@@ -78,8 +78,11 @@ pub fn export_image(
         env.check_cancelled()?;
         match content {
             Content::Blob(digest, size) => {
-                let mut file = env.store.open_blob(&digest)?;
-                append(&mut tar, &file_entry(&name, size), &mut file)?;
+                let mut blob = env.store.verified_blob(&digest)?;
+                let appended = append(&mut tar, &file_entry(&name, size), &mut blob);
+                // First, for the wrong length of a damaged blob is the lesser news.
+                blob.finish()?;
+                appended?;
                 transfer.advance(size);
             }
             Content::Bytes(bytes) => {
@@ -95,7 +98,7 @@ pub fn export_image(
     Ok(())
 }
 
-/// Writes an image as a directory; blobs that are there are kept.
+/// Writes an image as a directory; blobs that are there whole are kept.
 pub fn export_image_dir(
     result: &BuildResult,
     names: &[Reference],
@@ -112,27 +115,61 @@ pub fn export_image_dir(
     for (name, content) in files(result, names, format)? {
         env.check_cancelled()?;
         let path = dir.join(&name);
-        if matches!(&content, Content::Blob(_, size) if fs::metadata(&path).is_ok_and(|m| m.len() == *size))
+        if let Content::Blob(digest, size) = &content
+            && is_blob(&path, digest, *size)
         {
             continue;
         }
-        // Under another name until it is whole.
-        // Another yado may write the same file at this moment.
+        // Under another name until it is whole; another yado may write the same file
+        // at this moment.
         let partial = format!(".{}.{}.partial", name.replace('/', "-"), std::process::id());
         let partial = dir.join(partial);
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&partial)?;
-            match &content {
-                Content::Blob(digest, _) => {
-                    io::copy(&mut File::open(env.store.blob_path(digest))?, &mut file)?;
-                }
-                Content::Bytes(bytes) => file.write_all(bytes)?,
-            }
-            fs::rename(&partial, &path)
-        };
-        write().map_err(fail("write", &path))?;
+        let done = write_file(&partial, &content, &path, env).and_then(|()| {
+            fs::rename(&partial, &path).map_err(|source| fail("write", &path)(source).into())
+        });
+        if done.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        done?;
     }
     Ok(())
+}
+
+/// Writes what is to become the file `target`.
+fn write_file(
+    partial: &Path,
+    content: &Content,
+    target: &Path,
+    env: &Env,
+) -> Result<(), BuildError> {
+    let fail = |source| ExportError::Io { action: "write", path: target.to_owned(), source };
+    let mut file = File::create(partial).map_err(fail)?;
+    match content {
+        Content::Blob(digest, _) => {
+            let mut blob = env.store.verified_blob(digest)?;
+            io::copy(&mut blob, &mut file).map_err(fail)?;
+            blob.finish()?;
+        }
+        Content::Bytes(bytes) => file.write_all(bytes).map_err(fail)?,
+    }
+    Ok(())
+}
+
+/// Whether a file is there that is this blob, to its last bit.
+fn is_blob(path: &Path, digest: &Digest, size: u64) -> bool {
+    if !fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == size) {
+        return false;
+    }
+    let hashed = File::open(path).and_then(|mut file| {
+        let (mut hasher, mut buffer) = (digest.hasher(), vec![0; 128 * 1024]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hasher.finish()),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+    });
+    hashed.is_ok_and(|actual| actual == *digest)
 }
 
 fn file_entry(name: &str, size: u64) -> Entry {

@@ -31,6 +31,16 @@ pub enum BlobError {
         /// What it has.
         actual: u64,
     },
+    /// The store's copy was damaged; there is none any more.
+    #[error(
+        "blob {expected} of the store was damaged (its digest is {actual}) and is removed; build again to have it made or pulled again"
+    )]
+    Damaged {
+        /// What it should have been.
+        expected: Digest,
+        /// What it was.
+        actual: Digest,
+    },
     /// It is larger than any document of its kind may be.
     #[error("blob {digest} has {size} bytes, more than the {limit} that are read as a document")]
     TooLarge {
@@ -50,6 +60,17 @@ impl Store {
     /// Whether the blob is there, at the size its descriptor says.
     pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
         fs::metadata(self.blob_path(&descriptor.digest)).is_ok_and(|m| m.len() == descriptor.size)
+    }
+
+    /// Opens a blob to take it out of the store: what is read is hashed on the way.
+    pub fn verified_blob(&self, digest: &Digest) -> Result<VerifiedBlob, StoreError> {
+        let file = self.open_blob(digest)?;
+        Ok(VerifiedBlob {
+            store: self.clone(),
+            file,
+            hasher: digest.hasher(),
+            digest: digest.clone(),
+        })
     }
 
     /// Opens a blob for reading; its content was verified when it was written.
@@ -114,6 +135,38 @@ impl Store {
             expected,
             done: false,
         })
+    }
+}
+
+/// A blob being read, which is as it should be only when [`VerifiedBlob::finish`] says so.
+#[derive(Debug)]
+pub struct VerifiedBlob {
+    store: Store,
+    file: File,
+    hasher: Hasher,
+    digest: Digest,
+}
+
+impl VerifiedBlob {
+    /// Reads what is left and compares digests. A damaged blob is removed: where it
+    /// stays, it is taken for the real one by its size, and each build fails again.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        let path = self.store.blob_path(&self.digest);
+        io::copy(&mut self, &mut io::sink()).map_err(StoreError::io("read", &path))?;
+        let actual = self.hasher.finish();
+        if actual == self.digest {
+            return Ok(());
+        }
+        fs::remove_file(&path).map_err(StoreError::io("remove the damaged blob", &path))?;
+        Err(BlobError::Damaged { expected: self.digest, actual }.into())
+    }
+}
+
+impl Read for VerifiedBlob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
     }
 }
 

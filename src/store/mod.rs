@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use crate::image::Digest;
 
-pub use blob::{BlobError, BlobWriter};
+pub use blob::{BlobError, BlobWriter, VerifiedBlob};
 pub use garbage::{Pruned, Usage};
 pub use names::Named;
 pub use work::WorkDir;

@@ -425,3 +425,55 @@ fn what_cannot_be_written_leaves_nothing() {
     fs::File::open("/dev/null").unwrap().read_to_end(&mut null).unwrap();
     assert!(null.is_empty());
 }
+
+/// Zeroes some bytes in the middle of a file, whose size stays.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0);
+    fs::write(path, bytes).unwrap();
+}
+
+/// What the disk has made of a blob is found when it leaves the store, and put right.
+#[test]
+fn a_damaged_blob_is_not_exported() {
+    let work = WorkDir::new();
+    let context = context(&work);
+    let at = |path: &str| work.path(path).to_str().unwrap().to_owned();
+    let build = |output: &str| work.yado(["build", &context]).flags(["-o", output]);
+    let layout = format!("type=oci,tar=false,dest={}", at("layout"));
+    build(&layout).succeeds();
+    let expected = digest(&format!("oci:{}", at("layout")));
+    let manifest: Value = {
+        let path = work.path("layout/blobs").join(expected.replace(':', "/"));
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    };
+    // One layer of the base's, and one that was made here.
+    for layer in [&manifest["layers"][0], manifest["layers"].as_array().unwrap().last().unwrap()] {
+        let layer = layer["digest"].as_str().unwrap();
+        let blob = format!("blobs/{}", layer.replace(':', "/"));
+        let says = format!("blob {layer} of the store was damaged");
+        for output in [
+            format!("type=oci,dest={}", at("image.tar")),
+            format!("type=docker,dest={}", at("image.tar")),
+            format!("type=oci,tar=false,dest={}", at("fresh")),
+        ] {
+            damage(&work.path("store").join(&blob));
+            build(&output).fails(74).says(&says);
+            assert!(!work.path("image.tar").exists() && !work.path("fresh/index.json").exists());
+            let left = fs::read_dir(work.path(".")).unwrap().map(|e| e.unwrap().file_name());
+            let left: Vec<_> = left.filter(|n| n.to_string_lossy().contains("partial")).collect();
+            assert!(left.is_empty(), "{left:?}");
+            // As it says: once more.
+            build(&output).succeeds();
+            let _ = fs::remove_file(work.path("image.tar"));
+            let _ = fs::remove_dir_all(work.path("fresh"));
+        }
+        // A layout that is written again, where a blob has gone bad meanwhile.
+        damage(&work.path("layout").join(&blob));
+        build(&layout).succeeds();
+        assert_eq!(digest(&format!("oci:{}", at("layout"))), expected);
+        let bytes = fs::read(work.path("layout").join(&blob)).unwrap();
+        assert_eq!(bytes, fs::read(work.path("store").join(&blob)).unwrap());
+    }
+}
