@@ -79,7 +79,12 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
         }
     }
     let fail = |source| BuildError::Pull { name: reference.to_string(), source: Box::new(source) };
-    let mut descriptor = env.runtime.block_on(fetch(reference, platform, env)).map_err(fail)??;
+    let mut descriptor = env.runtime.block_on(async {
+        tokio::select! {
+            fetched = fetch(reference, platform, env) => fetched.map_err(fail)?,
+            () = super::push::until_cancelled(env) => Err(BuildError::Interrupted),
+        }
+    })?;
     let image = super::read_image(&env.store, &descriptor, platform)?;
     // An image without an index says only in its configuration what it runs on. It is
     // taken as docker takes it, with a warning, but not kept as what it is not.

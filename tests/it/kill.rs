@@ -55,6 +55,20 @@ fn a_signal_ends_the_step_and_all_it_started() {
     assert!(!is_running(&time));
 }
 
+/// A registry that takes a connection and never answers does not hold the build that is to end.
+#[test]
+fn a_signal_ends_the_wait_for_a_registry() {
+    let work = WorkDir::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("{}/base:1", silent.local_addr().unwrap());
+    let running = work.build(&format!("FROM {name}\n")).start();
+    let (connection, _) = silent.accept().unwrap();
+    running.signal(Signal::INT);
+    running.finish().with_code(130).says("interrupted");
+    drop(connection);
+    assert_eq!(unfinished(&work), Vec::<PathBuf>::new());
+}
+
 const DOCKERFILE: &str = "FROM {base}\n\
     RUN seq 300000 > /numbers; echo first-done\n\
     COPY big /big\n\
