@@ -1,6 +1,7 @@
 //! `yado store`.
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
+use std::error::Error as _;
 use std::process::ExitCode;
 
 use super::Global;
@@ -51,6 +52,14 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
                 pruned.steps,
                 size(pruned.bytes)
             );
+            if let Some(first) = pruned.left.first() {
+                let count = pruned.left.len();
+                let cause = first.source().map(|e| format!(": {e}")).unwrap_or_default();
+                println!(
+                    "left {count} unpacked layers, which have files of ids that this user does not have here \
+                     ({first}{cause}); yado removes them when it is run with these ids"
+                );
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

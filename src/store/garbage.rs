@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub struct Usage {
 }
 
 /// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Pruned {
     /// Blobs.
     pub blobs: usize,
@@ -38,6 +39,9 @@ pub struct Pruned {
     pub steps: usize,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Why unpacked layers are left: one error for each. Their files belong to ids
+    /// that this process does not have; one that has them removes them.
+    pub left: Vec<StoreError>,
 }
 
 impl Store {
@@ -48,7 +52,7 @@ impl Store {
             usage.blobs += 1;
             usage.blob_bytes += disk_size(&path);
         }
-        for path in self.tree_paths()? {
+        for path in self.tree_paths()?.0 {
             usage.trees += 1;
             usage.tree_bytes += disk_size(&path) + disk_size(&tree::owners_path(&path));
         }
@@ -83,18 +87,27 @@ impl Store {
                 pruned.blobs += 1;
             }
         }
-        for path in self.tree_paths()? {
-            if !trees.contains(path.file_name().unwrap_or_default()) {
-                pruned.bytes += disk_size(&path);
-                // Out of its place first, so that a kill leaves no half tree there.
-                let doomed = self.work().fresh("doomed");
-                fs::rename(&path, &doomed).map_err(StoreError::io("remove", &path))?;
-                tree::remove(&doomed)?;
-                pruned.trees += 1;
+        let (tree_paths, closed) = self.tree_paths()?;
+        pruned.left = closed;
+        for path in tree_paths {
+            if trees.contains(path.file_name().unwrap_or_default()) {
+                continue;
+            }
+            let bytes = disk_size(&path);
+            // Out of its place first: half a tree, which a kill or files of other ids
+            // leave, waits in the work directory for who can remove it.
+            let doomed = self.work().fresh("doomed");
+            let moved = fs::rename(&path, &doomed).map_err(StoreError::io("remove", &path));
+            match moved.and_then(|()| tree::remove(&doomed)) {
+                Ok(()) => {
+                    pruned.trees += 1;
+                    pruned.bytes += bytes;
+                }
+                Err(error) => pruned.left.push(error),
             }
         }
         // After the trees; a kill in between, here or in a build, leaves some without one.
-        for path in children(&self.root().join("yado/layers"))? {
+        for path in self.layer_paths()?.0 {
             if tree::is_owners(&path) && !path.with_extension("").is_dir() {
                 pruned.bytes += disk_size(&path);
                 fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
@@ -138,10 +151,28 @@ impl Store {
         children(&self.root().join("blobs"))
     }
 
-    fn tree_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let mut paths = children(&self.root().join("yado/layers"))?;
+    /// The unpacked layers, and what keeps others from being seen.
+    fn tree_paths(&self) -> Result<(Vec<PathBuf>, Vec<StoreError>), StoreError> {
+        let (mut paths, closed) = self.layer_paths()?;
         paths.retain(|path| !tree::is_owners(path));
-        Ok(paths)
+        Ok((paths, closed))
+    }
+
+    /// The unpacked layers and their owners; another user's, such as root's, may be closed.
+    fn layer_paths(&self) -> Result<(Vec<PathBuf>, Vec<StoreError>), StoreError> {
+        let (mut paths, mut closed) = (Vec::new(), Vec::new());
+        for ids in list(&self.root().join("yado/layers"))? {
+            match list(&ids) {
+                Ok(found) => paths.extend(found),
+                Err(StoreError::Io { action, path, source })
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    closed.push(StoreError::Io { action, path, source });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((paths, closed))
     }
 }
 

@@ -73,6 +73,30 @@ fn prune_keeps_what_named_images_need() {
     assert_eq!(work.built("FROM {base}\nRUN echo kept > /kept\n").digest, kept.digest);
 }
 
+/// Files of ids that are not to be had now do not stop a prune, and go when they can.
+#[test]
+fn prune_leaves_what_belongs_to_other_ids() {
+    let work = WorkDir::new();
+    let unfinished = || fs::read_dir(work.path("store/yado/work")).unwrap().count();
+    work.built("FROM {base}\nRUN touch /x\n");
+    let du = work.yado(["store", "du"]).succeeds().stdout;
+    assert_eq!(count(&du, " unpacked layers"), 3);
+    // Without new privileges newuidmap gives no ids, so that there is the one only.
+    let prune = work.yado(["store", "prune", "--all"]).under(["setpriv", "--no-new-privs"]);
+    let pruned = prune.succeeds().stdout;
+    let subordinate = Identity::here() == Identity::Subordinate;
+    // The base's second layer has the home of a user.
+    assert_eq!(pruned.contains("left 1 unpacked layers"), subordinate, "{pruned}");
+    assert_eq!(pruned.contains("not permitted"), subordinate, "{pruned}");
+    assert_eq!(count(&pruned, " unpacked layers and"), if subordinate { 2 } else { 3 });
+    assert_eq!(unfinished() > 0, subordinate);
+    // Half a layer is not taken for a whole one.
+    assert_eq!(usage(&work), [0, 0, 0, 0]);
+    assert_eq!(unfinished(), 0);
+    let image = work.built("FROM {base}\nRUN ls -ld /home/app > /x\n");
+    assert!(image.text("x").contains("app"), "{}", image.text("x"));
+}
+
 /// A store in use is not pruned, and a prune does not disturb the build.
 #[test]
 fn prune_waits_for_no_build_and_harms_none() {
