@@ -313,6 +313,15 @@ fn ledger_of(
 }
 
 fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
+    let unpacked = unpack_blob(layer, env);
+    if unpacked.is_err() {
+        // Perhaps the blob is not any more what was pulled; then that is the error.
+        env.store.verified_blob(&layer.blob.digest)?.finish()?;
+    }
+    unpacked
+}
+
+fn unpack_blob(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     let fail = |source| BuildError::Unpack { layer: layer.diff_id.0.short().to_owned(), source };
     let file = env.store.open_blob(&layer.blob.digest)?;
     let name = layer.blob.digest.short();

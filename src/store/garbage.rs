@@ -90,7 +90,8 @@ impl Store {
         let (tree_paths, closed) = self.tree_paths()?;
         pruned.left = closed;
         for path in tree_paths {
-            if trees.contains(path.file_name().unwrap_or_default()) {
+            let of_this_boot = path.parent().is_some_and(tree::is_of_this_boot);
+            if of_this_boot && trees.contains(path.file_name().unwrap_or_default()) {
                 continue;
             }
             let bytes = disk_size(&path);
@@ -111,6 +112,12 @@ impl Store {
             if tree::is_owners(&path) && !path.with_extension("").is_dir() {
                 pruned.bytes += disk_size(&path);
                 fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        for dir in list(&self.root().join("yado/layers"))? {
+            if !tree::is_of_this_boot(&dir) {
+                // Unless something is left in it.
+                let _ = fs::remove_dir(&dir);
             }
         }
         Ok(pruned)

@@ -7,8 +7,8 @@
 //! └── yado/
 //!     ├── lock                      shared by every user, exclusive for prune
 //!     ├── index.lock                exclusive while index.json is rewritten
-//!     ├── layers/IDS/HEX/           a layer's tree by diff_id; IDS is the id mapping
-//!     ├── layers/IDS/HEX.owners     owners that its files cannot carry, if there are any
+//!     ├── layers/IDS-BOOT/HEX/      a layer's tree by diff_id; IDS is the id mapping
+//!     ├── layers/IDS-BOOT/HEX.owners   owners that its files cannot carry, if there are any
 //!     ├── steps/HEX                 what a step made, by its cache key
 //!     └── work/NAME/                files of one running process, locked by it
 //! ```
@@ -16,8 +16,13 @@
 //! Everything is made in `work/` and renamed to its place when it is complete,
 //! so that a process killed at any instant leaves nothing half-written in a
 //! place that is read. What a dead process left in `work/` is removed when the
-//! store is next opened. There is no `fsync`: after a power cut a blob may be
-//! short, which its digest shows, since every blob is verified when it leaves.
+//! store is next opened.
+//!
+//! There is no `fsync`. After a power cut a blob may be short or wrong, which its
+//! digest shows when it leaves or is unpacked; it is then removed. A tree has
+//! nothing that would show it, so trees are of one boot of the machine: those of
+//! another are removed, and unpacked again from their blobs when they are wanted.
+//! That costs less than writing each build through to the disk.
 
 mod access;
 mod blob;
@@ -48,8 +53,9 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    /// Tells apart trees whose owners were mapped differently.
-    ids: String,
+    /// The directory of trees: they differ with the mapping of owners, and do
+    /// not outlive a boot.
+    trees: PathBuf,
     /// Held shared as long as the store is open.
     lock: fs::File,
     work: WorkDir,
@@ -136,7 +142,7 @@ impl Store {
         // Nobody else's: unpacked layers have set-id programs and device nodes.
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
-        let trees = Path::new("yado/layers").join(ids);
+        let trees = Path::new("yado/layers").join(tree::dir_name(ids));
         for dir in
             [Path::new("yado/work"), Path::new("yado/steps"), &trees, Path::new("blobs/sha256")]
         {
@@ -148,11 +154,12 @@ impl Store {
         }
         let lock = work::lock_shared(&root.join("yado/lock"))?;
         let work = WorkDir::create(&root.join("yado/work"))?;
+        tree::remove_of_other_boots(&root.join(&trees), ids, &work);
         if !layout.is_file() {
             work.write_file(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         Ok(Self {
-            inner: Arc::new(Inner { root: root.to_owned(), ids: ids.to_owned(), lock, work }),
+            inner: Arc::new(Inner { root: root.to_owned(), trees: root.join(trees), lock, work }),
         })
     }
 
@@ -254,12 +261,36 @@ mod tests {
         let usage = Store::open(temp.path(), "ids")?.usage()?;
         assert_eq!((usage.images, usage.blobs, usage.trees), (1, 3, 1));
         // As a kill between the two leaves it.
-        let layers = temp.path().join("yado/layers/ids");
+        let layers = temp.path().join("yado/layers").join(tree::dir_name("ids"));
         fs::write(layers.join("0.owners"), "1:1 l\0").map_err(StoreError::io("write", &layers))?;
         let pruned = Store::open(temp.path(), "ids")?.prune(true)?;
         assert_eq!((pruned.blobs, pruned.trees), (3, 1));
         let left = fs::read_dir(&layers).map_err(StoreError::io("read", &layers))?;
         assert_eq!(left.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn trees_do_not_outlive_a_boot() -> Result<(), StoreError> {
+        let temp = TempDir::new("store-boot");
+        let layers = temp.path().join("yado/layers");
+        let id = DiffId(Digest::of(b"layer"));
+        for ids in ["mine", "another"] {
+            let store = Store::open(temp.path(), ids)?;
+            let tree = store.work().fresh("tree");
+            fs::create_dir(&tree).map_err(StoreError::io("create", &tree))?;
+            store.put_tree(&id, &tree, b"")?;
+            assert!(Store::open(temp.path(), ids)?.tree(&id).is_some());
+            let old = layers.join(format!("{ids}-before"));
+            fs::rename(layers.join(tree::dir_name(ids)), &old)
+                .map_err(StoreError::io("move", &old))?;
+        }
+        let store = Store::open(temp.path(), "mine")?;
+        assert!(store.tree(&id).is_none());
+        // Others are removed by who has their ids, or by prune.
+        assert!(!layers.join("mine-before").exists() && layers.join("another-before").exists());
+        assert_eq!(store.prune(false)?.trees, 1);
+        assert!(!layers.join("another-before").exists());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, WorkDir};
 use crate::image::{DiffId, Digest};
 
 /// What the names of files with trees' owners end in; a tree's has no dot.
@@ -14,7 +14,7 @@ const OWNERS: &str = "owners";
 impl Store {
     /// Where the tree of the layer `diff_id` is, or would be.
     pub fn tree_path(&self, diff_id: &DiffId) -> PathBuf {
-        self.root().join("yado/layers").join(&self.inner.ids).join(diff_id.0.hex())
+        self.inner.trees.join(diff_id.0.hex())
     }
 
     /// The tree of a layer, if it is unpacked.
@@ -70,6 +70,36 @@ impl Store {
     pub fn put_step(&self, key: &Digest, record: &[u8]) -> Result<(), StoreError> {
         self.work().write_file(&self.root().join("yado/steps").join(key.hex()), record)
     }
+}
+
+/// The name of the directory of trees of this boot, by the mapping of owners.
+pub(super) fn dir_name(ids: &str) -> String {
+    format!("{ids}-{}", boot())
+}
+
+/// Whether a directory of trees, of whichever ids, is of this boot.
+pub(super) fn is_of_this_boot(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!("-{}", boot())))
+}
+
+/// Removes the trees of the same ids and other boots than those in `current`.
+pub(super) fn remove_of_other_boots(current: &Path, ids: &str, work: &WorkDir) {
+    let Some(Ok(entries)) = current.parent().map(fs::read_dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let same_ids = name.strip_prefix(ids).is_some_and(|rest| rest.starts_with('-'));
+        if same_ids && path != current {
+            // Another process may be faster, and what cannot be removed now waits in `work/`.
+            let old = work.fresh("boot");
+            let _ = fs::rename(&path, &old).map(|()| remove(&old));
+        }
+    }
+}
+
+/// What the kernel calls this boot; where it does not say, all are one.
+fn boot() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.chars().filter(char::is_ascii_hexdigit).collect()
 }
 
 /// Where the owners of a tree are kept: beside it.

@@ -248,6 +248,42 @@ fn a_store_is_its_users_alone() {
     }
 }
 
+/// What a power cut may have spoilt: unpacked layers are of one boot, blobs are verified.
+#[test]
+fn what_an_earlier_boot_left_is_not_trusted() {
+    let work = WorkDir::new();
+    let exec = || work.yado(["exec", &base().reference, "cat", "/etc/passwd"]);
+    let expected = exec().succeeds().stdout;
+    let layers = work.path("store/yado/layers");
+    let dirs = || -> Vec<_> {
+        fs::read_dir(&layers).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot = boot.trim().replace('-', "");
+    let [dir] = dirs().try_into().unwrap();
+    let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
+    let ids = name.strip_suffix(&format!("-{boot}")).expect("the boot in the name");
+    for tree in fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if tree.join("etc/passwd").exists() {
+            fs::write(tree.join("etc/passwd"), "").unwrap();
+        }
+    }
+    // In the same boot it is as if no one had touched it.
+    assert_eq!(exec().succeeds().stdout, "");
+    fs::rename(&dir, layers.join(format!("{ids}-{}", "0".repeat(boot.len())))).unwrap();
+    assert_eq!(exec().succeeds().stdout, expected);
+    assert_eq!(dirs(), [dir.clone()]);
+
+    // A blob that is wrong when its layer is unpacked again is pulled again.
+    fs::rename(&dir, layers.join(format!("{ids}-{}", "0".repeat(boot.len())))).unwrap();
+    let digest = base().manifest["layers"][1]["digest"].as_str().unwrap();
+    let blob = work.path("store/blobs").join(digest.replace(':', "/"));
+    let size = fs::metadata(&blob).unwrap().len();
+    fs::write(&blob, vec![0; size as usize]).unwrap();
+    exec().fails(74).says(&format!("blob {digest} of the store was damaged"));
+    assert_eq!(exec().succeeds().stdout, expected);
+}
+
 /// What `yado info` says of this user.
 #[test]
 fn info_says_who_and_how() {
