@@ -143,7 +143,9 @@ fn write_file(
     env: &Env,
 ) -> Result<(), BuildError> {
     let fail = |source| ExportError::Io { action: "write", path: target.to_owned(), source };
-    let mut file = File::create(partial).map_err(fail)?;
+    // What has this name is a dead process's, or a link that another user has put there.
+    let _ = fs::remove_file(partial);
+    let mut file = File::create_new(partial).map_err(fail)?;
     match content {
         Content::Blob(digest, _) => {
             let mut blob = env.store.verified_blob(digest)?;

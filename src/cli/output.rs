@@ -227,8 +227,10 @@ fn to(
                 return out.flush().map_err(fail);
             }
             let partial = partial(path);
-            let mut out =
-                BufWriter::with_capacity(128 * 1024, File::create(&partial).map_err(fail)?);
+            // What has this name is a dead process's, or a link that another user has put there.
+            let _ = std::fs::remove_file(&partial);
+            let file = File::create_new(&partial).map_err(fail)?;
+            let mut out = BufWriter::with_capacity(128 * 1024, file);
             let done = write(&mut out)
                 .map_err(CliError::from)
                 .and_then(|()| out.flush().map_err(fail))

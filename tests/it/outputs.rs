@@ -477,3 +477,47 @@ fn a_damaged_blob_is_not_exported() {
         assert_eq!(bytes, fs::read(work.path("store").join(&blob)).unwrap());
     }
 }
+
+/// In a directory of everybody's, a link that waits under the name of the unfinished file leads nowhere.
+#[test]
+fn a_planted_link_is_not_written_through() {
+    let work = WorkDir::new();
+    let context = context(&work);
+    work.yado(["build", &context]).succeeds();
+    work.write("precious", "untouched");
+    // The name has the number of the process: a shell makes the link, and becomes yado.
+    let script = "ln -s \"$1\" \"$2.$$.partial\" && shift 2 && exec \"$@\"";
+    for (output, partial, image) in [
+        ("type=oci,dest=image.tar", ".image.tar", "oci-archive:image.tar"),
+        ("type=tar,dest=files.tar", ".files.tar", ""),
+        ("type=oci,tar=false,dest=layout", "layout/.index.json", "oci:layout"),
+    ] {
+        fs::create_dir_all(work.path("layout")).unwrap();
+        let precious = work.path("precious").to_str().unwrap().to_owned();
+        let build = work.yado(["build", &context]).flags(["-o", output]).dir(work.path("."));
+        build.under(["sh", "-c", script, "sh", &precious, partial]).succeeds();
+        assert_eq!(fs::read_to_string(work.path("precious")).unwrap(), "untouched", "{output}");
+        if let Some((transport, path)) = image.split_once(':') {
+            digest(&format!("{transport}:{}", work.path(path).display()));
+        }
+        let names = |dir: &str| {
+            let entries = fs::read_dir(work.path(dir)).unwrap();
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let left = [names("."), names("layout")].concat();
+        assert!(!left.iter().any(|name| name.contains("partial")), "{left:?}");
+    }
+}
+
+/// A layout whose index cannot be put in its place keeps no unfinished file.
+#[test]
+fn an_unfinished_layout_keeps_no_partial_file() {
+    let work = WorkDir::new();
+    let context = context(&work);
+    work.write("layout/index.json/in-the-way", "");
+    let output = format!("type=oci,tar=false,dest={}", work.path("layout").display());
+    work.yado(["build", &context]).flags(["-o", &output]).fails(73).says("layout/index.json");
+    let names = fs::read_dir(work.path("layout")).unwrap();
+    let names: BTreeSet<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, ["blobs", "index.json"].map(str::to_owned).into());
+}
