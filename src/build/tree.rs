@@ -214,8 +214,13 @@ impl Tree {
             let top = crate::fs::open_dir(top)?;
             let stat = rustix::fs::fstat(&top)?;
             mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-            let owner = crate::rootfs::recorded_of(&top).unwrap_or((stat.st_uid, stat.st_gid));
-            crate::rootfs::give(&upper, c".", owner.0, owner.1, env.owners(&Ledger::default()))?;
+            let ledger = Ledger::default();
+            let owners = env.owners(&ledger);
+            // With several ids the owner on disk counts; a record is then a step's own doing.
+            let recorded =
+                if owners.are_single() { crate::rootfs::recorded_of(&top) } else { None };
+            let (uid, gid) = recorded.unwrap_or((stat.st_uid, stat.st_gid));
+            crate::rootfs::give(&upper, c".", uid, gid, owners)?;
         }
         rustix::fs::fchmod(&upper, mode)?;
         if let Times::Clamp(epoch) = self.times {

@@ -284,6 +284,24 @@ fn what_an_earlier_boot_left_is_not_trusted() {
     assert_eq!(exec().succeeds().stdout, expected);
 }
 
+/// Where files have their real owners, a record of another one, as a step may make it, counts nothing.
+#[test]
+fn a_record_of_an_owner_counts_for_a_single_id_only() {
+    let work = WorkDir::new();
+    work.yado(["exec", &base().reference, "true"]).succeeds();
+    if Identity::here() != Identity::Single {
+        let layers = fs::read_dir(work.path("store/yado/layers")).unwrap();
+        for tree in layers.flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap()) {
+            let (name, flags) = ("user.yado.owner", rustix::fs::XattrFlags::empty());
+            rustix::fs::setxattr(tree.unwrap().path(), name, b"5:5", flags).unwrap();
+        }
+    }
+    let image = work.built("FROM {base}\nRUN ls -nd / > /x\n");
+    assert_eq!(image.top().paths(), ["x"]);
+    let ids: Vec<_> = image.text("x").split_whitespace().map(str::to_owned).collect();
+    assert_eq!(ids[2..4], ["0", "0"]);
+}
+
 /// What `yado info` says of this user.
 #[test]
 fn info_says_who_and_how() {
