@@ -62,7 +62,7 @@ impl<W: Write> Walk<'_, W> {
 
     fn directory(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<(), SnapshotError> {
         let entries = crate::fs::list(dir).map_err(|e| read_error("list", path, e))?;
-        if !path.is_empty() && is_opaque(dir) {
+        if !path.is_empty() && is_opaque(dir, path)? {
             // What the directory hides of a lower one of the same name.
             let mut hidden = self.names_below(path)?;
             for entry in &entries {
@@ -112,7 +112,7 @@ impl<W: Write> Walk<'_, W> {
                 }
                 let dir = crate::fs::open_subdir(&layer, &name)
                     .map_err(|e| read_error("open", path, e))?;
-                let opaque = is_opaque(&dir);
+                let opaque = is_opaque(&dir, path)?;
                 next.push(dir);
                 if opaque {
                     break;
@@ -141,6 +141,27 @@ fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn is_opaque(dir: &OwnedFd) -> bool {
-    crate::rootfs::is_opaque(dir).unwrap_or(false)
+/// An error is one of the build's: without the mark, what it hides would be in the image again.
+fn is_opaque(dir: &OwnedFd, path: &[u8]) -> Result<bool, SnapshotError> {
+    crate::rootfs::is_opaque(dir).map_err(|e| read_error("read", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn a_mark_that_cannot_be_read_is_an_error() {
+        let temp = TempDir::new("upper-opaque");
+        let open = |flags| rustix::fs::open(temp.path(), flags, rustix::fs::Mode::empty());
+        let dir = open(rustix::fs::OFlags::DIRECTORY).expect("open");
+        assert!(matches!(is_opaque(&dir, b"dir"), Ok(false)));
+        // Such a descriptor gives no attributes.
+        let dir = open(rustix::fs::OFlags::PATH).expect("open");
+        let error = is_opaque(&dir, b"some/dir").expect_err("no attributes");
+        assert!(
+            matches!(error, SnapshotError::Read { .. }) && error.to_string().contains("some/dir")
+        );
+    }
 }
