@@ -1,5 +1,6 @@
 //! The files of a stage on disk: stacked by overlay, or copied.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -145,7 +146,7 @@ impl Tree {
         fs::create_dir(&merged).map_err(io_error("create", &merged))?;
         let overlay = Overlay::mount(&lowers, None, &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
-        let ledger = ledger_of(overlay.path(), layers, &lowers[1..], env)?;
+        let ledger = ledger_of(overlay.path(), &distinct(layers), &lowers[1..], env)?;
         action(overlay.path(), env.owners(&ledger))
     }
 
@@ -287,9 +288,19 @@ fn unpacked(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
     Ok(layers.iter().map(|layer| env.store.tree_path(&layer.diff_id)).collect())
 }
 
+/// Of equal layers the topmost: it does again all that those below it did, and
+/// the kernel takes no directory twice.
+fn distinct(layers: &[Layer]) -> Vec<Layer> {
+    let mut seen = BTreeSet::new();
+    let topmost = layers.iter().rev().filter(|layer| seen.insert(&layer.diff_id));
+    let mut kept: Vec<Layer> = topmost.cloned().collect();
+    kept.reverse();
+    kept
+}
+
 /// The trees to stack: from the topmost one whose root hides all below it.
 fn stack(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
-    let mut trees = unpacked(layers, env)?;
+    let mut trees = unpacked(&distinct(layers), env)?;
     for at in (1..trees.len()).rev() {
         let root = crate::fs::open_dir(&trees[at]).map_err(io_error("open", &trees[at]))?;
         // The kernel does not look at the mark on a layer's root itself.

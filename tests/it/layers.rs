@@ -389,3 +389,13 @@ fn compression_changes_nothing_but_itself() {
         work.yado(["build", "-o", &output, "."]).fails(64).says(word);
     }
 }
+
+/// Layers may be equal; readers of images meet that often, with empty ones.
+#[test]
+fn equal_layers_are_stacked_like_others() {
+    let work = WorkDir::new();
+    work.write("context/in/a", "a");
+    let image = work
+        .built("FROM {base}\nCOPY in /d\nCOPY in/a /d/\nRUN rm /d/a\nCOPY in /d\nRUN ls /d > /e\n");
+    assert_eq!(image.text("e"), "a\n");
+}
