@@ -2,11 +2,11 @@
 //!
 //! Unpacked layers have set-id programs and device nodes, and what another user
 //! could change there would be in the next image. So the directories inside are
-//! closed to others each time, and a root that others have power over is
-//! refused. The machine's root may use any: he can read and change all of them.
+//! closed to others each time, and those of another user are refused. What holds
+//! them may belong to anybody: a volume of a pod is writable for all. The
+//! machine's root may use any store: he can read and change all of them.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -16,32 +16,13 @@ use super::StoreError;
 /// user namespace: an ordinary user's view of everybody else.
 const UNMAPPED: u32 = 65_534;
 
-/// Refuses a root of another user's, or one that everybody may write to.
-pub(super) fn check_root(root: &Path) -> Result<(), StoreError> {
-    if is_machine_root() {
-        return Ok(());
-    }
-    let metadata = match fs::metadata(root) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(StoreError::io("read", root)(error)),
-    };
-    if !is_own(metadata.uid()) {
-        return Err(owned_by(root, metadata.uid()));
-    }
-    if metadata.mode() & 0o002 != 0 {
-        return Err(StoreError::Writable { path: root.to_owned() });
-    }
-    Ok(())
-}
-
 /// Takes from others what they may do in a directory of the store.
 pub(super) fn make_private(dir: &Path) -> Result<(), StoreError> {
     let metadata = fs::metadata(dir).map_err(StoreError::io("read", dir))?;
     if !is_own(metadata.uid()) {
         return if is_machine_root() { Ok(()) } else { Err(owned_by(dir, metadata.uid())) };
     }
-    if metadata.mode() & 0o077 == 0 {
+    if metadata.mode().trailing_zeros() >= 6 {
         return Ok(());
     }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))

@@ -93,14 +93,6 @@ pub enum StoreError {
         /// Whose it is.
         owner: String,
     },
-    /// Everybody may change the directory.
-    #[error(
-        "every user may write to {path}; take that from them with chmod o-w, or choose another directory with --root, such as a new one below"
-    )]
-    Writable {
-        /// The directory.
-        path: PathBuf,
-    },
     /// A document of the store cannot be read.
     #[error("{path} is damaged: {source}; remove the file, images named in it must be built or pulled again", path = path.display())]
     Damaged {
@@ -129,7 +121,6 @@ impl Store {
     /// Opens the store at `root`, making it if there is none. `ids` names the
     /// mapping of owners under which this process sees files.
     pub fn open(root: &Path, ids: &str) -> Result<Self, StoreError> {
-        access::check_root(root)?;
         let layout = root.join("oci-layout");
         let in_use = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
         // What has files and no `yado/` is not ours to prune, whatever it is: `yado/` is
