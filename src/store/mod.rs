@@ -143,9 +143,10 @@ impl Store {
         for dir in ["yado", "blobs"] {
             access::make_private(&root.join(dir))?;
         }
-        let lock = work::lock_shared(&root.join("yado/lock"))?;
+        let lock_path = root.join("yado/lock");
+        tree::remove_of_other_boots(&root.join(&trees), ids, &lock_path);
+        let lock = work::lock_shared(&lock_path)?;
         let work = WorkDir::create(&root.join("yado/work"))?;
-        tree::remove_of_other_boots(&root.join(&trees), ids, &work);
         if !layout.is_file() {
             work.write_file(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
@@ -275,6 +276,9 @@ mod tests {
             let old = layers.join(format!("{ids}-before"));
             fs::rename(layers.join(tree::dir_name(ids)), &old)
                 .map_err(StoreError::io("move", &old))?;
+            // Another machine may be at work with them.
+            let _second = Store::open(temp.path(), ids)?;
+            assert!(old.exists());
         }
         let store = Store::open(temp.path(), "mine")?;
         assert!(store.tree(&id).is_none());

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError, WorkDir};
+use super::{Store, StoreError, work};
 use crate::image::{DiffId, Digest};
 
 /// What the names of files with trees' owners end in; a tree's has no dot.
@@ -82,17 +82,27 @@ pub(super) fn is_of_this_boot(dir: &Path) -> bool {
     dir.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!("-{}", boot())))
 }
 
-/// Removes the trees of the same ids and other boots than those in `current`.
-pub(super) fn remove_of_other_boots(current: &Path, ids: &str, work: &WorkDir) {
+/// Removes the trees of the same ids and other boots than those in `current`,
+/// unless the store is in use: on a shared file system another machine, with a
+/// boot of its own, may be at work with them.
+pub(super) fn remove_of_other_boots(current: &Path, ids: &str, lock: &Path) {
     let Some(Ok(entries)) = current.parent().map(fs::read_dir) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let same_ids = name.strip_prefix(ids).is_some_and(|rest| rest.starts_with('-'));
-        if same_ids && path != current {
-            // Another process may be faster, and what cannot be removed now waits in `work/`.
-            let old = work.fresh("boot");
-            let _ = fs::rename(&path, &old).map(|()| remove(&old));
-        }
+    let old: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let same_ids = name.strip_prefix(ids).is_some_and(|rest| rest.starts_with('-'));
+            same_ids && path != current
+        })
+        .collect();
+    if old.is_empty() {
+        return;
+    }
+    let Some(_lock) = work::try_lock_exclusive(lock) else { return };
+    for path in old {
+        // What cannot be removed now is tried again by the next yado.
+        let _ = remove(&path);
     }
 }
 

@@ -124,6 +124,13 @@ pub(super) fn lock_exclusive(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
+/// Locks `path` exclusively, if nobody else has a lock on it.
+pub(super) fn try_lock_exclusive(path: &Path) -> Option<File> {
+    let file = open_lock(path).ok()?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(file)
+}
+
 fn open_lock(path: &Path) -> Result<File, StoreError> {
     File::options()
         .create(true)
