@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --locked
-test_binary=$(cargo test --locked --test it --no-run 2>&1 | tee /dev/stderr |
-    sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+messages=$(cargo test --locked --test it --no-run 2>&1) || { echo "$messages" >&2; exit 1; }
+test_binary=$(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' <<<"$messages")
 [[ -x $test_binary ]] || { echo "cargo named no test binary" >&2; exit 1; }
 
 stage=$(mktemp -d /tmp/yado-identities.XXXXXX)
