@@ -181,15 +181,16 @@ fn print(text: &str) {
 /// Adds what the progress did not show, and what may help.
 fn explain(error: CliError, session: &Session) -> CliError {
     let CliError::Build { source, .. } = error else { return error };
-    let output = if session.mode == Mode::Quiet {
-        let failed = session.tail.failed();
-        failed.into_iter().flat_map(|step| step.output.lines).collect()
-    } else {
-        Vec::new()
-    };
+    let failed = session.tail.failed();
+    let lines: Vec<String> = failed.into_iter().flat_map(|step| step.output.lines).collect();
     let mut hints = Vec::new();
-    let failed_step = matches!(source.kind(), build::ErrorKind::Step(_));
-    if failed_step && session.env.isolation.identity == Identity::Single {
+    // What the kernel says of an id that is not mapped, and of one that may not be taken.
+    let refused =
+        |line: &String| line.contains("Invalid argument") || line.contains("not permitted");
+    if matches!(source.kind(), build::ErrorKind::Step(_))
+        && session.env.isolation.identity == Identity::Single
+        && lines.iter().any(refused)
+    {
         hints.push(
             "steps have one user id here, so chown to another user, or changing to one, fails in them".to_owned(),
         );
@@ -201,6 +202,7 @@ fn explain(error: CliError, session: &Session) -> CliError {
             session.env.store.root().display()
         ));
     }
+    let output = if session.mode == Mode::Quiet { lines } else { Vec::new() };
     CliError::Build { source, output, hints }
 }
 
