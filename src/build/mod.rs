@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::dockerfile::{self, Severity, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
-use crate::plan::{self, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
+use crate::plan::{self, FileSource, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
@@ -192,7 +192,7 @@ fn place(request: &BuildRequest, span: Span) -> String {
 /// The images that COPY takes files from, and where they are named.
 fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = (&ImageRequest, Span)> {
     stage.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Copy(plan::Copy { from: CopyFrom::Image(request), .. }) => {
+        StepKind::Copy(plan::Copy { from: FileSource::Image(request), .. }) => {
             Some((request, step.span))
         }
         _ => None,

@@ -8,7 +8,7 @@ use super::{BuildError, BuildRequest, Env, steps};
 use crate::cache::{self, Record, RecordedLayer};
 use crate::context::ContextError;
 use crate::image::{Descriptor, History, ImageConfig, RuntimeConfig};
-use crate::plan::{Base, CopyFrom, ImageRequest, Stage, StageId, Step, StepKind};
+use crate::plan::{Base, FileSource, ImageRequest, Stage, StageId, Step, StepKind};
 use crate::report::Event;
 
 /// Counts steps over all stages.
@@ -167,7 +167,7 @@ fn run_step(
     let layer = steps::run(step, id, state, tree, context)?;
     // Else the cache would give for these files what others became.
     if let StepKind::Copy(copy) = &step.kind
-        && copy.from == CopyFrom::Context
+        && copy.from == FileSource::Context
         && steps::key(step, state, context)? != key
     {
         let sources: Vec<&str> = copy.sources.iter().map(|source| source.value.as_str()).collect();

@@ -13,7 +13,7 @@ use crate::cache::Key;
 use crate::context::{ContextError, content_digest, select};
 use crate::dockerfile::Ignore;
 use crate::image::Digest;
-use crate::plan::{Copy, CopyFrom, Step, StepKind};
+use crate::plan::{Copy, FileSource, Step, StepKind};
 use crate::report::Event;
 use crate::rootfs::{Chmod, CopyRequest, Include, Owners, Source, Users};
 use crate::snapshot::Times;
@@ -55,14 +55,14 @@ pub(super) fn key(
                     copy.inline.iter().flat_map(|file| [file.name.as_str(), &file.content]),
                 );
             match &copy.from {
-                CopyFrom::Context => {
+                FileSource::Context => {
                     let files = Selection::of_context(copy, context)?;
                     let include = files.include();
                     let digest = content_digest(files.root(), &files.paths, &include)?;
                     key.field("content", digest.as_str());
                 }
                 // Equal layers hold equal files: nothing need be unpacked to know it.
-                CopyFrom::Stage(_) | CopyFrom::Image(_) => {
+                FileSource::Stage(_) | FileSource::Image(_) => {
                     key.list("sources", copy.sources.iter().map(|source| source.value.as_str()));
                     key.list(
                         "from",
@@ -93,7 +93,7 @@ pub(super) fn run(
             run::run_step(step, run, id, state.epoch, root, context)
         })?,
         StepKind::Copy(copy) => match &copy.from {
-            CopyFrom::Context => {
+            FileSource::Context => {
                 let files = Selection::of_context(copy, context)?;
                 tree.change(&state.layers, false, env, |path, owners| {
                     apply(path, copy, &files, owners, state, context)
@@ -125,11 +125,14 @@ pub(super) fn passwd_error(source: std::io::Error) -> BuildError {
 }
 
 /// The layers of the stage or image that COPY takes files from.
-fn source_layers<'a>(from: &CopyFrom, context: &'a Context<'_>) -> Result<&'a [Layer], BuildError> {
+fn source_layers<'a>(
+    from: &FileSource,
+    context: &'a Context<'_>,
+) -> Result<&'a [Layer], BuildError> {
     let layers = match from {
-        CopyFrom::Context => None,
-        CopyFrom::Stage(id) => context.stages.get(id).map(|stage| stage.layers.as_slice()),
-        CopyFrom::Image(request) => {
+        FileSource::Context => None,
+        FileSource::Stage(id) => context.stages.get(id).map(|stage| stage.layers.as_slice()),
+        FileSource::Image(request) => {
             context.bases.get(request).map(|image: &Image| image.layers.as_slice())
         }
     };
@@ -275,7 +278,7 @@ fn apply(
     let owner = match &copy.chown {
         Some(text) => Some(Users::read(&root).map_err(passwd_error)?.owner(text)?),
         // Whose the files of a checkout are says nothing; in a stage it does.
-        None if copy.from == CopyFrom::Context => Some((0, 0)),
+        None if copy.from == FileSource::Context => Some((0, 0)),
         None => None,
     };
     let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;

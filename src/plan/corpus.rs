@@ -63,9 +63,9 @@ fn dump_step(out: &mut String, step: &Step) {
         }
         StepKind::Copy(copy) => {
             let from = match &copy.from {
-                CopyFrom::Context => "context".to_owned(),
-                CopyFrom::Stage(id) => format!("stage {}", id.0),
-                CopyFrom::Image(request) => format!("image {}", request.reference),
+                FileSource::Context => "context".to_owned(),
+                FileSource::Stage(id) => format!("stage {}", id.0),
+                FileSource::Image(request) => format!("image {}", request.reference),
             };
             let sources: Vec<&String> = copy.sources.iter().map(|source| &source.value).collect();
             let directory = if copy.destination_is_directory { " (directory)" } else { "" };

@@ -8,11 +8,13 @@
 
 mod model;
 pub use model::{
-    Base, Copy, CopyFrom, ImageRequest, InlineFile, Outcome, Plan, PlanOptions, Run, Stage,
+    Base, Copy, FileSource, ImageRequest, InlineFile, Outcome, Plan, PlanOptions, Run, Stage,
     StageId, Step, StepKind,
 };
 
+mod copy;
 mod history;
+mod run;
 mod settings;
 mod stage;
 mod stages;

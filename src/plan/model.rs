@@ -163,7 +163,7 @@ pub struct Copy {
     /// ADD: archives among the sources are unpacked.
     pub add: bool,
     /// Where the sources are.
-    pub from: CopyFrom,
+    pub from: FileSource,
     /// Paths or patterns, expanded, as written otherwise.
     pub sources: Vec<Spanned<String>>,
     /// Files whose content stands in the Dockerfile.
@@ -181,9 +181,9 @@ pub struct Copy {
     pub exclude: Vec<String>,
 }
 
-/// Where COPY takes files from.
+/// Where COPY and mounts take files from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CopyFrom {
+pub enum FileSource {
     /// The build context.
     Context,
     /// An earlier stage.

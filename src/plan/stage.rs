@@ -3,18 +3,15 @@
 use serde_json::{Map, Value};
 
 use crate::dockerfile::{
-    CommandLine, Diagnostic, Healthcheck, Heredoc, Instruction, InstructionKind, KeyValue, Span,
-    Spanned, Transfer, Word, expand_heredoc,
+    CommandLine, Diagnostic, Healthcheck, Instruction, InstructionKind, KeyValue, Span, Spanned,
+    Word,
 };
 use crate::image::{self, ImageConfig, Platform, RuntimeConfig};
 
-use super::settings::{is_mode, is_signal, ports, resolve};
+use super::settings::{is_signal, ports, resolve};
 use super::stages::{Draft, Planner, argument_value};
-use super::variables::{DEFAULT_PATH, Variables, proxies};
-use super::{Base, Copy, CopyFrom, InlineFile, Run, Stage, Step, StepKind, history};
-
-/// Where a RUN script that has an interpreter line of its own stands.
-const SCRIPTS: &str = "/dev/pipes";
+use super::variables::{DEFAULT_PATH, Variables};
+use super::{Base, FileSource, Stage, Step, StepKind, history};
 
 /// Build arguments that are settings of the builder and never reach a step.
 const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -23,9 +20,9 @@ const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_S
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
     pub(super) runtime: RuntimeConfig,
-    variables: Variables,
+    pub(super) variables: Variables,
     /// The arguments declared, for the history.
-    arguments: Vec<(String, Option<String>)>,
+    pub(super) arguments: Vec<(String, Option<String>)>,
     author: Option<String>,
     /// Whether CMD was set in this stage.
     cmd_is_own: bool,
@@ -66,18 +63,18 @@ impl Scope {
         Self { runtime, variables, arguments: Vec::new(), author, cmd_is_own: false }
     }
 
-    fn workdir(&self) -> String {
+    pub(super) fn workdir(&self) -> String {
         resolve("/", &self.runtime.working_dir)
     }
 
-    fn with_shell(&self, text: String) -> Vec<String> {
+    pub(super) fn with_shell(&self, text: String) -> Vec<String> {
         let shell = self.runtime.shell.clone().filter(|shell| !shell.is_empty());
         let mut args = shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
         args.push(text);
         args
     }
 
-    fn command(&self, command: &CommandLine) -> Vec<String> {
+    pub(super) fn command(&self, command: &CommandLine) -> Vec<String> {
         match command {
             CommandLine::Shell(text) => self.with_shell(text.value.clone()),
             CommandLine::Exec(words) => words.iter().map(|word| word.value.clone()).collect(),
@@ -154,25 +151,26 @@ fn shown(instruction: &Instruction, is_trigger: bool) -> String {
     shown
 }
 
-struct Context<'c, 'p> {
-    planner: &'c mut Planner<'p>,
-    draft: &'c Draft<'c>,
-    platform: &'c Platform,
-    scope: &'c mut Scope,
-    escape: char,
+/// An instruction's surroundings while it is planned.
+pub(super) struct Context<'c, 'p> {
+    pub(super) planner: &'c mut Planner<'p>,
+    pub(super) draft: &'c Draft<'c>,
+    pub(super) platform: &'c Platform,
+    pub(super) scope: &'c mut Scope,
+    pub(super) escape: char,
 }
 
 impl Context<'_, '_> {
-    fn fail(&mut self, span: Span, message: impl Into<String>) {
+    pub(super) fn fail(&mut self, span: Span, message: impl Into<String>) {
         self.planner.diagnostics.push(Diagnostic::error(span, message));
     }
 
-    fn expand(&mut self, word: &Word) -> Option<Spanned<String>> {
+    pub(super) fn expand(&mut self, word: &Word) -> Option<Spanned<String>> {
         self.scope.variables.expand(word, self.escape, self.planner.diagnostics)
     }
 
     /// Expands the value of a flag, empty when it is absent.
-    fn expand_flag(&mut self, word: Option<&Word>) -> Option<Spanned<String>> {
+    pub(super) fn expand_flag(&mut self, word: Option<&Word>) -> Option<Spanned<String>> {
         match word {
             None => Some(Spanned::new(String::new(), Span::default())),
             Some(word) => self.expand(word),
@@ -186,14 +184,19 @@ impl Context<'_, '_> {
             InstructionKind::Run(run) => return self.run(run, instruction.span),
             InstructionKind::Copy(copy) => {
                 let from = match &copy.from {
-                    None => CopyFrom::Context,
-                    Some(word) => {
-                        self.planner.copy_from(self.draft, &word.value, self.platform, word.span)?
-                    }
+                    None => FileSource::Context,
+                    Some(word) => self.planner.file_source(
+                        self.draft,
+                        &word.value,
+                        self.platform,
+                        word.span,
+                    )?,
                 };
                 return self.copy(false, from, &copy.transfer);
             }
-            InstructionKind::Add(add) => return self.copy(true, CopyFrom::Context, &add.transfer),
+            InstructionKind::Add(add) => {
+                return self.copy(true, FileSource::Context, &add.transfer);
+            }
             InstructionKind::Workdir(word) => return self.workdir(word),
             InstructionKind::From(_) => return None,
             InstructionKind::Onbuild(onbuild) => {
@@ -380,156 +383,6 @@ impl Context<'_, '_> {
         let kind = if path == "/" { StepKind::Config } else { StepKind::Workdir { path } };
         Some((created_by, kind))
     }
-
-    fn run(&mut self, run: &crate::dockerfile::Run, span: Span) -> Option<(String, StepKind)> {
-        let mut scripts = Vec::new();
-        let args = match &run.command {
-            CommandLine::Exec(words) if words.is_empty() => {
-                self.fail(span, "RUN [] has nothing to run");
-                return None;
-            }
-            CommandLine::Shell(text) if !run.heredocs.is_empty() => {
-                let text = script(&text.value, &run.heredocs, &mut scripts);
-                self.scope.with_shell(text)
-            }
-            command => self.scope.command(command),
-        };
-        let mut words = vec!["RUN".to_owned()];
-        let arguments = &self.scope.arguments;
-        if !arguments.is_empty() {
-            words.push(format!("|{}", arguments.len()));
-        }
-        for (name, value) in arguments {
-            let value = self.scope.variables.get(name).or(value.as_deref()).unwrap_or_default();
-            words.push(format!("{name}={value}"));
-        }
-        words.extend(args.iter().cloned());
-        let mut proxies = proxies(self.planner.options);
-        proxies.retain(|(name, _)| self.scope.variables.get(name).is_none());
-        let network = run.network.as_ref().map(|network| network.value).unwrap_or_default();
-        let run = Run { args, scripts, proxies, network, mounts: Vec::new() };
-        Some((format!("{} # buildkit", words.join(" ")), StepKind::Run(run)))
-    }
-
-    fn copy(
-        &mut self,
-        add: bool,
-        from: CopyFrom,
-        transfer: &Transfer,
-    ) -> Option<(String, StepKind)> {
-        let name = if add { "ADD" } else { "COPY" };
-        let mut sources = Vec::new();
-        for word in &transfer.sources {
-            let source = self.expand(word)?;
-            if is_remote(&source.value) {
-                let what = if add {
-                    "ADD of a URL or a git repository is not supported yet"
-                } else {
-                    "COPY takes no URL or git repository"
-                };
-                self.fail(word.span, what);
-                return None;
-            }
-            sources.push(source);
-        }
-        let mut inline = Vec::new();
-        for source in &transfer.inline {
-            let mut content = source.heredoc.content();
-            if source.heredoc.expand {
-                let variables = &self.scope.variables;
-                let lookup = |name: &str| variables.get(name).map(str::to_owned);
-                match expand_heredoc(&content, &lookup) {
-                    Ok(expansion) => {
-                        variables.warn_of_unset(&expansion, source.span, self.planner.diagnostics);
-                        content = expansion.text;
-                    }
-                    Err(error) => {
-                        self.fail(source.span, format!("in the heredoc: {error}"));
-                        return None;
-                    }
-                }
-            }
-            inline.push(InlineFile { name: source.heredoc.name.clone(), content });
-        }
-        let destination = self.expand(&transfer.destination)?;
-        let given = |flag: &Spanned<String>| !flag.value.is_empty();
-        let chown = Some(self.expand_flag(transfer.chown.as_ref())?).filter(given);
-        let chmod = Some(self.expand_flag(transfer.chmod.as_ref())?).filter(given);
-        if let Some(mode) = chmod.as_ref().filter(|mode| !is_mode(&mode.value)) {
-            self.planner.diagnostics.push(
-                Diagnostic::error(mode.span, format!("{:?} is no mode", mode.value))
-                    .with_help("a mode is octal up to 7777, or symbolic such as u=rwX,go=rX"),
-            );
-            return None;
-        }
-        let mut exclude = Vec::new();
-        for word in &transfer.exclude {
-            let pattern = self.expand(word)?.value;
-            if let Err(error) = crate::dockerfile::Ignore::from_patterns([pattern.as_str()]) {
-                self.fail(word.span, format!("--exclude: {error}"));
-                return None;
-            }
-            exclude.push(pattern);
-        }
-        let path = &destination.value;
-        let said = path.ends_with('/') || path.ends_with("/.") || path == "." || path.is_empty();
-        let several = sources.len() + inline.len() > 1;
-        if several && !said {
-            self.planner.diagnostics.push(
-                Diagnostic::warning(
-                    destination.span,
-                    format!("{name} of several sources takes {path:?} for a directory"),
-                )
-                .with_help("end it with a '/'"),
-            );
-        }
-        let mut words = vec![name.to_owned()];
-        words.extend(chown.as_ref().map(|chown| format!("--chown={}", chown.value)));
-        words.extend(chmod.as_ref().map(|chmod| format!("--chmod={}", chmod.value)));
-        words.extend(sources.iter().map(|source| source.value.clone()));
-        words.extend(inline.iter().map(|file| format!("<<{}", file.name)));
-        words.push(path.clone());
-        let copy = Copy {
-            add,
-            from,
-            sources,
-            inline,
-            destination: resolve(&self.scope.workdir(), path),
-            destination_is_directory: said || several,
-            chown: chown.map(|chown| chown.value),
-            chmod: chmod.map(|chmod| chmod.value),
-            exclude,
-        };
-        Some((format!("{} # buildkit", words.join(" ")), StepKind::Copy(copy)))
-    }
-}
-
-/// The shell text of a RUN with heredocs. A lone heredoc is itself the text,
-/// or a file to execute when it begins with `#!`; otherwise the shell gets the
-/// line and all bodies and does the rest.
-fn script(line: &str, heredocs: &[Heredoc], scripts: &mut Vec<(String, String)>) -> String {
-    if let [heredoc] = heredocs
-        && heredoc.is_all_of(line)
-    {
-        let content = heredoc.content();
-        if !content.starts_with("#!") {
-            return content;
-        }
-        scripts.push((heredoc.name.clone(), content));
-        return format!("{SCRIPTS}/{}", heredoc.name);
-    }
-    let mut text = line.to_owned();
-    for heredoc in heredocs {
-        text.push('\n');
-        text.push_str(&heredoc.body.value);
-        text.push_str(&heredoc.name);
-    }
-    text
-}
-
-/// Whether a source of ADD is fetched from elsewhere.
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|p| source.starts_with(p))
 }
 
 fn joined(keyword: &str, pairs: &[(String, String)]) -> String {

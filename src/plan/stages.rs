@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
     ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Security, Severity,
-    Source, Span, parse,
+    Source, Span, Word, parse,
 };
 use crate::image::{ImageConfig, Platform, Reference};
 
 use super::stage::{Scope, build_stage};
 use super::variables::{Variables, declare_global, predefined, warn_of_undeclared};
-use super::{Base, CopyFrom, ImageRequest, Outcome, Plan, PlanOptions, Stage, StageId};
+use super::{Base, FileSource, ImageRequest, Outcome, Plan, PlanOptions, Stage, StageId};
 
 /// Plans a build.
 ///
@@ -221,7 +221,7 @@ impl Planner<'_> {
             let image = self.globals.expand(&draft.from.image, self.escape, &mut Vec::new());
             needed.extend(image.and_then(|image| self.earlier(draft, &image.value)));
             for instruction in &draft.instructions {
-                needed.extend(self.source(draft, instruction));
+                needed.extend(self.stages_of(draft, instruction));
             }
         }
         needed
@@ -318,36 +318,45 @@ impl Planner<'_> {
 
     /// Visits the stages that an instruction takes files from.
     fn visit_sources(&mut self, draft: &Draft<'_>, instruction: &Instruction) {
-        if let Some(stage) = self.source(draft, instruction) {
+        for stage in self.stages_of(draft, instruction) {
             self.visit(stage);
         }
     }
 
-    /// The stage that an instruction takes files from.
-    fn source(&self, draft: &Draft<'_>, instruction: &Instruction) -> Option<StageId> {
-        let InstructionKind::Copy(copy) = &instruction.kind else { return None };
-        match self.find(draft, &copy.from.as_ref()?.value)? {
-            CopyFrom::Stage(stage) => Some(stage),
-            _ => None,
-        }
+    /// The stages that an instruction takes files from.
+    fn stages_of(&self, draft: &Draft<'_>, instruction: &Instruction) -> Vec<StageId> {
+        let names: Vec<&Word> = match &instruction.kind {
+            InstructionKind::Copy(copy) => copy.from.iter().collect(),
+            InstructionKind::Run(run) => {
+                run.mounts.iter().filter_map(|mount| mount.from.as_ref()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let found = names.into_iter().filter_map(|name| self.find(draft, &name.value));
+        found
+            .filter_map(|source| match source {
+                FileSource::Stage(stage) => Some(stage),
+                _ => None,
+            })
+            .collect()
     }
 
     /// What `--from=name` means, if it is no image.
-    fn find(&self, draft: &Draft<'_>, name: &str) -> Option<CopyFrom> {
+    fn find(&self, draft: &Draft<'_>, name: &str) -> Option<FileSource> {
         if let Ok(number) = name.parse::<u32>() {
-            return (number < draft.id.0).then_some(CopyFrom::Stage(StageId(number)));
+            return (number < draft.id.0).then_some(FileSource::Stage(StageId(number)));
         }
-        self.earlier(draft, name).map(CopyFrom::Stage)
+        self.earlier(draft, name).map(FileSource::Stage)
     }
 
     /// What `--from=name` means, mistakes reported at `span`.
-    pub(super) fn copy_from(
+    pub(super) fn file_source(
         &mut self,
         draft: &Draft<'_>,
         name: &str,
         platform: &Platform,
         span: Span,
-    ) -> Option<CopyFrom> {
+    ) -> Option<FileSource> {
         if name.contains('$') {
             self.diagnostics.push(
                 Diagnostic::error(span, "--from cannot hold variables")
@@ -376,7 +385,7 @@ impl Planner<'_> {
             return None;
         }
         let reference = self.reference(name, span)?;
-        Some(CopyFrom::Image(ImageRequest { reference, platform: platform.clone() }))
+        Some(FileSource::Image(ImageRequest { reference, platform: platform.clone() }))
     }
 
     /// The triggers of the base, which the stage takes over and does not hand on.

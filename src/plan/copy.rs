@@ -1,0 +1,106 @@
+//! COPY and ADD: sources, destination, and what becomes of the files.
+
+use crate::dockerfile::{Diagnostic, Spanned, Transfer, expand_heredoc};
+
+use super::settings::{is_mode, resolve};
+use super::stage::Context;
+use super::{Copy, FileSource, InlineFile, StepKind};
+
+impl Context<'_, '_> {
+    pub(super) fn copy(
+        &mut self,
+        add: bool,
+        from: FileSource,
+        transfer: &Transfer,
+    ) -> Option<(String, StepKind)> {
+        let name = if add { "ADD" } else { "COPY" };
+        let mut sources = Vec::new();
+        for word in &transfer.sources {
+            let source = self.expand(word)?;
+            if is_remote(&source.value) {
+                let what = if add {
+                    "ADD of a URL or a git repository is not supported yet"
+                } else {
+                    "COPY takes no URL or git repository"
+                };
+                self.fail(word.span, what);
+                return None;
+            }
+            sources.push(source);
+        }
+        let mut inline = Vec::new();
+        for source in &transfer.inline {
+            let mut content = source.heredoc.content();
+            if source.heredoc.expand {
+                let variables = &self.scope.variables;
+                let lookup = |name: &str| variables.get(name).map(str::to_owned);
+                match expand_heredoc(&content, &lookup) {
+                    Ok(expansion) => {
+                        variables.warn_of_unset(&expansion, source.span, self.planner.diagnostics);
+                        content = expansion.text;
+                    }
+                    Err(error) => {
+                        self.fail(source.span, format!("in the heredoc: {error}"));
+                        return None;
+                    }
+                }
+            }
+            inline.push(InlineFile { name: source.heredoc.name.clone(), content });
+        }
+        let destination = self.expand(&transfer.destination)?;
+        let given = |flag: &Spanned<String>| !flag.value.is_empty();
+        let chown = Some(self.expand_flag(transfer.chown.as_ref())?).filter(given);
+        let chmod = Some(self.expand_flag(transfer.chmod.as_ref())?).filter(given);
+        if let Some(mode) = chmod.as_ref().filter(|mode| !is_mode(&mode.value)) {
+            self.planner.diagnostics.push(
+                Diagnostic::error(mode.span, format!("{:?} is no mode", mode.value))
+                    .with_help("a mode is octal up to 7777, or symbolic such as u=rwX,go=rX"),
+            );
+            return None;
+        }
+        let mut exclude = Vec::new();
+        for word in &transfer.exclude {
+            let pattern = self.expand(word)?.value;
+            if let Err(error) = crate::dockerfile::Ignore::from_patterns([pattern.as_str()]) {
+                self.fail(word.span, format!("--exclude: {error}"));
+                return None;
+            }
+            exclude.push(pattern);
+        }
+        let path = &destination.value;
+        let said = path.ends_with('/') || path.ends_with("/.") || path == "." || path.is_empty();
+        let several = sources.len() + inline.len() > 1;
+        if several && !said {
+            self.planner.diagnostics.push(
+                Diagnostic::warning(
+                    destination.span,
+                    format!("{name} of several sources takes {path:?} for a directory"),
+                )
+                .with_help("end it with a '/'"),
+            );
+        }
+        let mut words = vec![name.to_owned()];
+        words.extend(chown.as_ref().map(|chown| format!("--chown={}", chown.value)));
+        words.extend(chmod.as_ref().map(|chmod| format!("--chmod={}", chmod.value)));
+        words.extend(sources.iter().map(|source| source.value.clone()));
+        words.extend(inline.iter().map(|file| format!("<<{}", file.name)));
+        words.push(path.clone());
+        let copy = Copy {
+            add,
+            from,
+            sources,
+            inline,
+            destination: resolve(&self.scope.workdir(), path),
+            destination_is_directory: said || several,
+            chown: chown.map(|chown| chown.value),
+            chmod: chmod.map(|chmod| chmod.value),
+            exclude,
+        };
+        Some((format!("{} # buildkit", words.join(" ")), StepKind::Copy(copy)))
+    }
+}
+
+/// Whether a source of ADD is fetched from elsewhere.
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|p| source.starts_with(p))
+}
