@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   make gcc libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
-  busybox-static jq curl strace time ca-certificates
+  busybox-static jq curl strace time ca-certificates openssh-client
 )
 
 missing=()

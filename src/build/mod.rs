@@ -5,16 +5,19 @@
 //! grows; its files are put on disk only when a step has to run. The result is
 //! in the store before anything is pushed or exported.
 
+mod agent;
 mod base;
 mod error;
 mod export;
+mod mounts;
 mod push;
 mod run;
+mod secrets;
 mod stage;
 mod steps;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use crate::context::Context;
 use crate::dockerfile::{self, Severity, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
-use crate::plan::{self, FileSource, ImageRequest, Outcome, Plan, PlanOptions, StageId, StepKind};
+use crate::plan::{self, FileSource, ImageRequest, Outcome, Plan, PlanOptions, StageId};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
@@ -36,6 +39,7 @@ pub use error::{BuildError, ErrorKind};
 pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
 pub use push::push;
 pub use run::{ExecRequest, exec};
+pub use secrets::{Agents, Secrets};
 pub use tree::Overlays;
 
 use stage::StageResult;
@@ -64,10 +68,25 @@ pub struct BuildRequest {
     pub network: Network,
     /// `HOST IP` lines for `/etc/hosts`.
     pub add_hosts: Vec<(String, String)>,
+    /// What steps may use without a trace.
+    pub secrets: Secrets,
+    /// The sockets of agents that steps may use.
+    pub agents: Agents,
+    /// Rights beyond the usual ones that steps may ask for.
+    pub entitlements: BTreeSet<Entitlement>,
     /// How new layers are compressed.
     pub compression: Compression,
     /// What becomes of the times of files.
     pub timestamps: Timestamps,
+}
+
+/// A right beyond the usual ones: `--allow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `RUN --network=host`.
+    NetworkHost,
+    /// `RUN --security=insecure`.
+    SecurityInsecure,
 }
 
 /// What becomes of the times of files that steps write, and of the image.
@@ -189,13 +208,13 @@ fn place(request: &BuildRequest, span: Span) -> String {
     format!("{}:{line}", request.dockerfile.name)
 }
 
-/// The images that COPY takes files from, and where they are named.
+/// The images that steps take files from, and where they are named.
 fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = (&ImageRequest, Span)> {
-    stage.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Copy(plan::Copy { from: FileSource::Image(request), .. }) => {
-            Some((request, step.span))
-        }
-        _ => None,
+    stage.steps.iter().flat_map(|step| {
+        step.file_sources().into_iter().filter_map(|source| match source {
+            FileSource::Image(request) => Some((request, step.span)),
+            _ => None,
+        })
     })
 }
 

@@ -3,36 +3,38 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::stage::Context;
+use super::mounts::Prepared;
+use super::stage::{Context, StageResult};
 use super::steps::{STEP_FILES, passwd_error};
-use super::tree::Tree;
-use super::{BuildError, Env, Timestamps, base, default_env, work_file};
+use super::tree::{Bottom, Changed, Tree};
+use super::{BuildError, Entitlement, Env, Timestamps, base, default_env, work_file};
 use crate::dockerfile;
 use crate::plan::{ImageRequest, Run, Step};
 use crate::report::{Event, Stream};
 use crate::rootfs::{Ledger, Users};
-use crate::sandbox::{self, Bind, Command, Credentials, Exit, Io, Network, Stubs, View};
+use crate::sandbox::{self, Command, Content, Credentials, Exit, Io, Mount, Network, Stubs, View};
 use crate::snapshot::Times;
 
 /// The host name of steps: the same everywhere, since some programs write it down.
 const HOSTNAME: &str = "yado";
 
-/// Runs the process of a RUN in the tree at `root`.
+/// Runs the process of a RUN in the stage's tree; gives what it changed.
 pub(super) fn run_step(
     step: &Step,
     run: &Run,
     id: u32,
-    epoch: i64,
-    root: &Path,
+    state: &StageResult,
+    tree: &mut Tree,
+    prepared: &Prepared,
     context: &Context<'_>,
-) -> Result<(), BuildError> {
+) -> Result<((), Changed), BuildError> {
     let (env, request) = (context.env, context.request);
     let mut variables = step.env.clone();
     variables.extend(run.proxies.iter().cloned());
     if let Timestamps::Epoch(_) = request.timestamps
         && !variables.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
     {
-        variables.push(("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string()));
+        variables.push(("SOURCE_DATE_EPOCH".to_owned(), state.epoch.to_string()));
     }
     let network = match run.network {
         dockerfile::Network::Default => request.network,
@@ -44,28 +46,48 @@ pub(super) fn run_step(
         }
         dockerfile::Network::Host => Network::Host,
     };
-    let mut binds = step_files(env, &request.add_hosts)?;
-    for (name, text) in &run.scripts {
-        let source = work_file(env, "script", text.as_bytes(), 0o755)?;
-        binds.push(Bind { source, target: format!("/dev/pipes/{name}"), read_only: true });
+    let insecure = run.security == dockerfile::Security::Insecure;
+    if insecure && !request.entitlements.contains(&Entitlement::SecurityInsecure) {
+        return Err(BuildError::Unsupported(
+            "RUN --security=insecure is refused; allow it with --allow security.insecure"
+                .to_owned(),
+        ));
     }
+    let mut mounts = step_files(env, &request.add_hosts)?;
+    for (name, text) in &run.scripts {
+        let script = Content::Own(work_file(env, "script", text.as_bytes(), 0o755)?);
+        let target = format!("/dev/pipes/{name}");
+        mounts.push(Mount { target, content: script, read_only: true });
+    }
+    let output = |stream: Stream, line: &[u8]| {
+        let line = String::from_utf8_lossy(line).into_owned();
+        env.sink.event(Event::StepOutput { step: id, stream, line });
+    };
+    for (name, value) in &prepared.env {
+        // The place of the agent's socket is only a default.
+        let given = variables.iter().any(|(other, _)| other == name);
+        if !(given && name == "SSH_AUTH_SOCK") {
+            variables.push((name.clone(), value.clone()));
+        }
+    }
+    mounts.extend(prepared.mounts.iter().cloned());
     let process = Process {
         args: &run.args,
         env: variables,
         workdir: &step.workdir,
         user: &step.user,
         network,
-        binds,
+        mounts,
+        insecure,
     };
-    let output = |stream: Stream, line: &[u8]| {
-        let line = String::from_utf8_lossy(line).into_owned();
-        env.sink.event(Event::StepOutput { step: id, stream, line });
-    };
-    match start(process, root, Io::Lines(&output), env)? {
-        Exit::Code(0) => Ok(()),
-        Exit::Code(code) => Err(BuildError::Exit(code)),
-        Exit::Signal(signal) => Err(BuildError::Signal(signal)),
-    }
+    let bottom = process.mounts.clone();
+    tree.change(&state.layers, Bottom::MountPoints(&bottom), env, |root, _| {
+        match start(process, root, Io::Lines(&output), env)? {
+            Exit::Code(0) => Ok(()),
+            Exit::Code(code) => Err(BuildError::Exit(code)),
+            Exit::Signal(signal) => Err(BuildError::Signal(signal)),
+        }
+    })
 }
 
 /// What `yado exec` runs.
@@ -86,7 +108,7 @@ pub struct ExecRequest {
     /// The network.
     pub network: Network,
     /// Files and directories of the outside.
-    pub binds: Vec<Bind>,
+    pub mounts: Vec<Mount>,
     /// `HOST IP` lines for `/etc/hosts`.
     pub add_hosts: Vec<(String, String)>,
 }
@@ -116,19 +138,22 @@ pub fn exec(request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
         variables.push((name.clone(), value.clone()));
     }
     let workdir = if runtime.working_dir.is_empty() { "/" } else { &runtime.working_dir };
-    let mut binds = step_files(env, &request.add_hosts)?;
-    binds.extend(request.binds.iter().cloned());
+    let mut mounts = step_files(env, &request.add_hosts)?;
+    mounts.extend(request.mounts.iter().cloned());
     let process = Process {
         args: &args,
         env: variables,
         workdir: request.workdir.as_deref().unwrap_or(workdir),
         user: request.user.as_deref().unwrap_or(&runtime.user),
         network: request.network,
-        binds,
+        mounts,
+        insecure: false,
     };
     let mut tree = Tree::new(Times::Keep);
-    let (exit, _) =
-        tree.change(&image.layers, true, env, |root, _| start(process, root, Io::Inherit, env))?;
+    let bottom = process.mounts.clone();
+    let (exit, _) = tree.change(&image.layers, Bottom::MountPoints(&bottom), env, |root, _| {
+        start(process, root, Io::Inherit, env)
+    })?;
     Ok(exit)
 }
 
@@ -139,7 +164,8 @@ struct Process<'a> {
     workdir: &'a str,
     user: &'a str,
     network: Network,
-    binds: Vec<Bind>,
+    mounts: Vec<Mount>,
+    insecure: bool,
 }
 
 fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exit, BuildError> {
@@ -170,13 +196,20 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
         credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups },
         hostname: HOSTNAME.to_owned(),
         network: process.network,
-        binds: process.binds,
+        mounts: process.mounts,
+        insecure: process.insecure,
     };
     let places = ["/proc", "/sys", "/dev"].into_iter().map(|place| (place, true));
     // With namespaces the step has a /dev of its own, where these are made.
     let own_dev = env.isolation.view == View::Namespaces;
-    let shown = command.binds.iter().filter(|bind| !(own_dev && bind.target.starts_with("/dev/")));
-    let targets = places.chain(shown.map(|bind| (bind.target.as_str(), bind.source.is_dir())));
+    let covered = |mount: &Mount| {
+        own_dev && mount.target.starts_with("/dev/")
+            || command.mounts.iter().any(|other| {
+                mount.target.strip_prefix(&other.target).is_some_and(|rest| rest.starts_with('/'))
+            })
+    };
+    let shown = command.mounts.iter().filter(|mount| !covered(mount));
+    let targets = places.chain(shown.map(|mount| (mount.target.as_str(), mount.is_dir())));
     let mut stubs = Stubs::prepare(&root, targets).map_err(fail("make mount points in"))?;
     let exit = sandbox::run(&command, path, &env.isolation, io, &env.cancellation);
     stubs.remove();
@@ -184,7 +217,7 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
 }
 
 /// hosts, resolv.conf and hostname, fresh for one process, which may write to them.
-fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Bind>, BuildError> {
+fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Mount>, BuildError> {
     let mut hosts = format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
     );
@@ -196,8 +229,8 @@ fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Bind>, Bu
     let files = STEP_FILES.iter().zip(contents);
     files
         .map(|(target, content)| {
-            let source = work_file(env, "step-file", content, 0o644)?;
-            Ok(Bind { source, target: (*target).to_owned(), read_only: false })
+            let content = Content::Own(work_file(env, "step-file", content, 0o644)?);
+            Ok(Mount { target: (*target).to_owned(), content, read_only: false })
         })
         .collect()
 }

@@ -166,12 +166,10 @@ fn run_step(
     }
     let layer = steps::run(step, id, state, tree, context)?;
     // Else the cache would give for these files what others became.
-    if let StepKind::Copy(copy) = &step.kind
-        && copy.from == FileSource::Context
+    if step.file_sources().contains(&&FileSource::Context)
         && steps::key(step, state, context)? != key
     {
-        let sources: Vec<&str> = copy.sources.iter().map(|source| source.value.as_str()).collect();
-        return Err(ContextError::Changed(sources.join(" ")).into());
+        return Err(ContextError::Changed.into());
     }
     let recorded = layer.as_ref().map(|layer| RecordedLayer {
         diff_id: layer.diff_id.clone(),

@@ -7,8 +7,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::base::{Image, Layer};
 use super::stage::{Context, StageResult};
-use super::tree::Tree;
-use super::{BuildError, run};
+use super::tree::{Bottom, Tree};
+use super::{BuildError, mounts, run};
 use crate::cache::Key;
 use crate::context::{ContextError, content_digest, select};
 use crate::dockerfile::Ignore;
@@ -42,7 +42,9 @@ pub(super) fn key(
                 .list("env", env.iter().map(String::as_str))
                 .field("workdir", &step.workdir)
                 .field("network", &format!("{:?} {:?}", run.network, request.network))
-                .list("hosts", request.add_hosts.iter().flat_map(|(name, ip)| [&**name, &**ip]));
+                .list("hosts", request.add_hosts.iter().flat_map(|(name, ip)| [&**name, &**ip]))
+                .field("security", &format!("{:?}", run.security));
+            mounts::add_to_key(&mut key, &run.mounts, context)?;
         }
         StepKind::Copy(copy) => {
             key.field(if copy.add { "add" } else { "copy" }, &copy.destination)
@@ -89,13 +91,13 @@ pub(super) fn run(
 ) -> Result<Option<Layer>, BuildError> {
     let env = context.env;
     let ((), changed) = match &step.kind {
-        StepKind::Run(run) => tree.change(&state.layers, true, env, |root, _| {
-            run::run_step(step, run, id, state.epoch, root, context)
+        StepKind::Run(run) => mounts::prepare(&run.mounts, context, |prepared| {
+            run::run_step(step, run, id, state, tree, prepared, context)
         })?,
         StepKind::Copy(copy) => match &copy.from {
             FileSource::Context => {
                 let files = Selection::of_context(copy, context)?;
-                tree.change(&state.layers, false, env, |path, owners| {
+                tree.change(&state.layers, Bottom::Empty, env, |path, owners| {
                     apply(path, copy, &files, owners, state, context)
                 })?
             }
@@ -103,18 +105,20 @@ pub(super) fn run(
                 let layers = source_layers(from, context)?;
                 Tree::new(Times::Keep).read(layers, env, |source, source_owners| {
                     let files = Selection::of_tree(copy, source, source_owners)?;
-                    tree.change(&state.layers, false, env, |path, owners| {
+                    tree.change(&state.layers, Bottom::Empty, env, |path, owners| {
                         apply(path, copy, &files, owners, state, context)
                     })
                 })?
             }
         },
-        StepKind::Workdir { path } => tree.change(&state.layers, false, env, |root, owners| {
-            let root = open(root)?;
-            let user = Users::read(&root).map_err(passwd_error)?.user(&step.user)?;
-            crate::rootfs::make_dirs(&root, Path::new(path), (user.uid, user.gid), owners)?;
-            Ok(())
-        })?,
+        StepKind::Workdir { path } => {
+            tree.change(&state.layers, Bottom::Empty, env, |root, owners| {
+                let root = open(root)?;
+                let user = Users::read(&root).map_err(passwd_error)?.user(&step.user)?;
+                crate::rootfs::make_dirs(&root, Path::new(path), (user.uid, user.gid), owners)?;
+                Ok(())
+            })?
+        }
         StepKind::Config => return Ok(None),
     };
     tree.commit(&changed, &state.layers, context.request.compression, env)
@@ -124,8 +128,8 @@ pub(super) fn passwd_error(source: std::io::Error) -> BuildError {
     BuildError::Io { action: "read", path: "/etc/passwd".into(), source }
 }
 
-/// The layers of the stage or image that COPY takes files from.
-fn source_layers<'a>(
+/// The layers of the stage or image that a step takes files from.
+pub(super) fn source_layers<'a>(
     from: &FileSource,
     context: &'a Context<'_>,
 ) -> Result<&'a [Layer], BuildError> {
@@ -136,7 +140,7 @@ fn source_layers<'a>(
             context.bases.get(request).map(|image: &Image| image.layers.as_slice())
         }
     };
-    layers.ok_or_else(|| BuildError::Internal("a COPY's source is missing".to_owned()))
+    layers.ok_or_else(|| BuildError::Internal("a source of files is missing".to_owned()))
 }
 
 /// The files that a COPY names.
@@ -258,7 +262,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, BuildError> {
+pub(super) fn open(path: &Path) -> Result<OwnedFd, BuildError> {
     crate::fs::open_dir(path).map_err(|source| BuildError::Io {
         action: "open",
         path: path.to_owned(),

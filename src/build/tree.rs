@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{Mode, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 
 use super::base::Layer;
 use super::{BuildError, Env};
@@ -14,6 +15,7 @@ use crate::image::Descriptor;
 use crate::layer::{Compression, LayerWriter, TarWriter};
 use crate::report::{Sink, Transfer, TransferKind, transfer};
 use crate::rootfs::{Ledger, Overlay, Owners, UnpackOptions, Upper};
+use crate::sandbox::Mount;
 use crate::snapshot::{Counts, Index, Times};
 
 /// Whether trees are stacked by the kernel or copied.
@@ -78,13 +80,12 @@ impl Tree {
         Self { times, copied: None }
     }
 
-    /// Shows the files of `layers` to `action`, which may change them. `stubs`
-    /// adds the usual mount points below everything, so that a step's are
-    /// there without a trace in its layer.
+    /// Shows the files of `layers` to `action`, which may change them; `bottom` is what
+    /// is there besides.
     pub(super) fn change<T>(
         &mut self,
         layers: &[Layer],
-        stubs: bool,
+        bottom: Bottom<'_>,
         env: &Env,
         action: impl FnOnce(&Path, Owners<'_>) -> Result<T, BuildError>,
     ) -> Result<(T, Changed), BuildError> {
@@ -96,19 +97,17 @@ impl Tree {
             let done = action(&path, env.owners(&noted))?;
             let root = crate::fs::open_dir(&path).map_err(io_error("open", &path))?;
             copied.ledger.follow(&noted, |file| index.is_same(&root, file));
-            if stubs {
-                for file in super::steps::STEP_FILES {
-                    match index.forgive(&path, Path::new(file)) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            return Err(io_error("read", &path)(error));
-                        }
-                        _ => {}
+            for mount in bottom.mounts() {
+                match index.forgive(&path, Path::new(&mount.target)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(io_error("read", &path)(error));
                     }
+                    _ => {}
                 }
             }
             return Ok((done, Changed::Indexed(index)));
         }
-        let mut lowers = vec![bottom(stubs, env)?];
+        let mut lowers = vec![bottom.make(env)?];
         lowers.extend(stack(layers, env)?);
         let dir = env.store.work().fresh("step");
         let (upper, work, merged) = (dir.join("upper"), dir.join("work"), dir.join("merged"));
@@ -137,7 +136,7 @@ impl Tree {
             return action(&copied.path, env.owners(&copied.ledger));
         }
         // Without an upper directory the kernel wants two lower ones.
-        let mut lowers = vec![bottom(false, env)?];
+        let mut lowers = vec![Bottom::Empty.make(env)?];
         lowers.extend(stack(layers, env)?);
         if let [only] = lowers.as_slice() {
             return action(only, env.owners(&Ledger::default()));
@@ -356,33 +355,82 @@ fn unpack_blob(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The lowest directory of a stack: empty, or with the usual mount points.
-fn bottom(stubs: bool, env: &Env) -> Result<PathBuf, BuildError> {
-    let path = env.store.work().path().join(if stubs { "mount-points" } else { "empty" });
-    if path.is_dir() {
-        return Ok(path);
+/// What lies below all layers of a stack.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bottom<'a> {
+    /// Nothing.
+    Empty,
+    /// The usual mount points and those of these mounts: so they are there for a step
+    /// without a trace in its layer.
+    MountPoints(&'a [Mount]),
+}
+
+impl<'a> Bottom<'a> {
+    fn mounts(self) -> &'a [Mount] {
+        match self {
+            Self::Empty => &[],
+            Self::MountPoints(mounts) => mounts,
+        }
     }
-    let make = || -> io::Result<()> {
-        // Under another name until it is complete: stages may ask at once.
-        let fresh = env.store.work().fresh("bottom");
-        let dir = |path: &Path| fs::create_dir(path).and_then(|()| set_mode(path, 0o755));
-        dir(&fresh)?;
-        if stubs {
-            for name in ["proc", "sys", "dev", "etc"] {
-                dir(&fresh.join(name))?;
+
+    /// The directory; those that every step has are made once.
+    fn make(self, env: &Env) -> Result<PathBuf, BuildError> {
+        let work = env.store.work();
+        let is_usual = |mount: &Mount| {
+            super::steps::STEP_FILES.contains(&mount.target.as_str())
+                || mount.target.starts_with("/dev/")
+        };
+        let path = match self {
+            Self::Empty => work.path().join("empty"),
+            Self::MountPoints(mounts) if mounts.iter().all(is_usual) => {
+                work.path().join("mount-points")
             }
-            for file in super::steps::STEP_FILES {
-                let file = fresh.join(&file[1..]);
-                fs::write(&file, "").and_then(|()| set_mode(&file, 0o644))?;
+            Self::MountPoints(_) => work.fresh("mount-points"),
+        };
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let make = || -> io::Result<()> {
+            // Under another name until it is complete: stages may ask at once.
+            let fresh = work.fresh("bottom");
+            fs::create_dir(&fresh).and_then(|()| set_mode(&fresh, 0o755))?;
+            if let Self::MountPoints(mounts) = self {
+                let root = crate::fs::open_dir(&fresh)?;
+                for name in ["/proc", "/sys", "/dev"] {
+                    mount_point(&root, Path::new(name), true)?;
+                }
+                for mount in mounts.iter().filter(|mount| !mount.target.starts_with("/dev/")) {
+                    mount_point(&root, Path::new(&mount.target), mount.is_dir())?;
+                }
             }
-        }
-        match fs::rename(&fresh, &path) {
-            Err(error) if !path.is_dir() => Err(error),
-            _ => Ok(()),
-        }
+            match fs::rename(&fresh, &path) {
+                Err(error) if !path.is_dir() => Err(error),
+                _ => Ok(()),
+            }
+        };
+        make().map_err(io_error("create", &path))?;
+        Ok(path)
+    }
+}
+
+fn mount_point(root: &OwnedFd, path: &Path, is_dir: bool) -> io::Result<()> {
+    let parent = if is_dir { path } else { path.parent().unwrap_or(path) };
+    let bits = Mode::from_raw_mode(0o755);
+    let made = match crate::fs::create_dir_all_in_root(root, parent, bits) {
+        // Within a file that another mount shows: it is said when that is mounted.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        other => other?,
     };
-    make().map_err(io_error("create", &path))?;
-    Ok(path)
+    for dir in &made.created {
+        rustix::fs::chmodat(root, dir, bits, AtFlags::empty())?;
+    }
+    if let (false, Some(name)) = (is_dir, path.file_name()) {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        let bits = Mode::from_raw_mode(0o644);
+        let file = rustix::fs::openat(&made.fd, name, flags, bits)?;
+        rustix::fs::fchmod(file, bits)?;
+    }
+    Ok(())
 }
 
 /// Whatever the builder's umask is.

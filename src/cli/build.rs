@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::exit::{self, CliError};
 use super::output::{Kind, Output};
+use super::secrets::SecretFlags;
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
 use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
@@ -81,6 +82,8 @@ pub(super) struct Flags {
     /// Times of new files: not after the epoch (SOURCE_DATE_EPOCH, or when the base was made), or as they are
     #[arg(long, value_name = "RULE", value_enum, default_value_t)]
     timestamps: TimestampsFlag,
+    #[command(flatten)]
+    secrets: SecretFlags,
     #[command(flatten)]
     registry: RegistryFlags,
 }
@@ -343,6 +346,9 @@ impl Flags {
             no_cache: self.no_cache,
             network: self.network,
             add_hosts: self.add_host.clone(),
+            secrets: self.secrets.secrets()?,
+            agents: self.secrets.agents()?,
+            entitlements: self.secrets.entitlements(),
             compression,
             timestamps: self.timestamps(&build_args)?,
             options: PlanOptions {

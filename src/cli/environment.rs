@@ -23,6 +23,11 @@ pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
+/// The socket of the caller's agent.
+pub(super) fn ssh_agent() -> Option<PathBuf> {
+    path("SSH_AUTH_SOCK")
+}
+
 /// The store's directory: `YADO_ROOT`, else by XDG's rules. An empty variable is none.
 pub(super) fn store_root() -> Result<PathBuf, CliError> {
     if let Some(root) = path("YADO_ROOT") {

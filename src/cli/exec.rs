@@ -9,7 +9,7 @@ use super::{Global, environment};
 use crate::build::{self, BuildError, ExecRequest};
 use crate::image::{Platform, Reference};
 use crate::plan::ImageRequest;
-use crate::sandbox::{Bind, Exit, Network};
+use crate::sandbox::{Content, Exit, Mount, Network};
 
 /// The flags of `yado exec`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(super) struct Flags {
     user: Option<String>,
     /// Show a file or directory inside, read-only with :ro
     #[arg(short, long, value_name = "SOURCE:TARGET[:ro]", value_parser = volume)]
-    volume: Vec<Bind>,
+    volume: Vec<Mount>,
     /// The network
     #[arg(long, value_name = "NETWORK", default_value = "default", value_parser = super::build::network)]
     network: Network,
@@ -44,7 +44,7 @@ pub(super) struct Flags {
     registry: RegistryFlags,
 }
 
-fn volume(text: &str) -> Result<Bind, String> {
+fn volume(text: &str) -> Result<Mount, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, read_only) = match parts.as_slice() {
         [source, target] | [source, target, "rw"] => (source, target, false),
@@ -59,7 +59,7 @@ fn volume(text: &str) -> Result<Bind, String> {
     if !source.exists() {
         return Err(format!("{} is not there", source.display()));
     }
-    Ok(Bind { source, target: (*target).to_owned(), read_only })
+    Ok(Mount { target: (*target).to_owned(), content: Content::Outside(source), read_only })
 }
 
 /// Runs a command in an image; its exit code is passed on.
@@ -82,7 +82,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
         workdir: flags.workdir,
         user: flags.user,
         network: flags.network,
-        binds: flags.volume,
+        mounts: flags.volume,
         add_hosts: flags.add_host,
     };
     let name = request.image.reference.to_string();

@@ -9,6 +9,7 @@ mod exec;
 mod exit;
 mod info;
 mod output;
+mod secrets;
 mod session;
 mod store;
 

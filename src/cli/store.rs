@@ -20,7 +20,7 @@ pub(super) struct Flags {
 enum Command {
     /// Show how much the store holds
     Du,
-    /// Remove the build cache and what no named image needs
+    /// Remove the build cache, cache mounts included, and what no named image needs
     Prune {
         /// Remove the named images too
         #[arg(short, long)]
@@ -42,14 +42,20 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
             println!("{:>6} blobs            {:>10}", usage.blobs, size(usage.blob_bytes));
             println!("{:>6} unpacked layers  {:>10}", usage.trees, size(usage.tree_bytes));
             println!("{:>6} remembered steps", usage.steps);
+            let bytes = usage.caches.iter().map(|(_, bytes)| bytes).sum();
+            println!("{:>6} cache mounts     {:>10}", usage.caches.len(), size(bytes));
+            for (id, bytes) in &usage.caches {
+                println!("         {id} {}", size(*bytes));
+            }
         }
         Command::Prune { all } => {
             let pruned = store.prune(all)?;
             println!(
-                "removed {} blobs, {} unpacked layers and {} remembered steps: {}",
+                "removed {} blobs, {} unpacked layers, {} remembered steps and {} cache mounts: {}",
                 pruned.blobs,
                 pruned.trees,
                 pruned.steps,
+                pruned.caches,
                 size(pruned.bytes)
             );
             if let Some(first) = pruned.left.first() {

@@ -44,8 +44,8 @@ pub enum ContextError {
         source: io::Error,
     },
     /// A file was written while it was read.
-    #[error("{0} changed in the build context while it was copied; build again")]
-    Changed(String),
+    #[error("files of the build context changed while the step used them; build again")]
+    Changed,
     /// A pattern that means nothing.
     #[error("{0}")]
     Pattern(String),

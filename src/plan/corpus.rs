@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::dockerfile::{Source, parse, render};
+use crate::dockerfile::{Security, Source, parse, render};
 use crate::image::ImageConfig;
 
 use super::*;
@@ -60,6 +60,13 @@ fn dump_step(out: &mut String, step: &Step) {
                 "    user {:?} workdir {} network {:?}",
                 step.user, step.workdir, run.network
             );
+            if run.security != Security::Sandbox {
+                let _ = writeln!(out, "    security {:?}", run.security);
+            }
+            for mount in &run.mounts {
+                let target = mount.target.as_deref().unwrap_or("no file");
+                let _ = writeln!(out, "    mount at {target}: {:?}", mount.kind);
+            }
         }
         StepKind::Copy(copy) => {
             let from = match &copy.from {

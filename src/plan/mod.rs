@@ -8,12 +8,13 @@
 
 mod model;
 pub use model::{
-    Base, Copy, FileSource, ImageRequest, InlineFile, Outcome, Plan, PlanOptions, Run, Stage,
-    StageId, Step, StepKind,
+    Attributes, Base, Copy, FileSource, ImageRequest, InlineFile, Mount, MountKind, Outcome, Plan,
+    PlanOptions, Run, Stage, StageId, Step, StepKind,
 };
 
 mod copy;
 mod history;
+mod mounts;
 mod run;
 mod settings;
 mod stage;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::dockerfile::{Mount, Network, Span, Spanned};
+use crate::dockerfile::{Network, Security, Sharing, Span, Spanned};
 use crate::image::{Platform, Reference, RuntimeConfig};
 
 /// What a build is asked for.
@@ -123,6 +123,26 @@ pub struct Step {
     pub kind: StepKind,
 }
 
+impl Step {
+    /// Where the step takes files from, besides the tree that it changes.
+    pub fn file_sources(&self) -> Vec<&FileSource> {
+        match &self.kind {
+            StepKind::Copy(copy) => vec![&copy.from],
+            StepKind::Run(run) => {
+                let mounts = run.mounts.iter();
+                mounts
+                    .filter_map(|mount| match &mount.kind {
+                        MountKind::Bind { from, .. }
+                        | MountKind::Cache { from: Some((from, _)), .. } => Some(from),
+                        _ => None,
+                    })
+                    .collect()
+            }
+            StepKind::Workdir { .. } | StepKind::Config => Vec::new(),
+        }
+    }
+}
+
 /// The kinds of steps.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a plan has tens of steps")]
@@ -153,8 +173,82 @@ pub struct Run {
     pub proxies: Vec<(String, String)>,
     /// What it sees of the network.
     pub network: Network,
-    /// Mounts; always empty, as `plan` refuses them until they are supported.
+    /// How it is confined.
+    pub security: Security,
+    /// Mounts, in the order of the file.
     pub mounts: Vec<Mount>,
+}
+
+/// A mount of a RUN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it stands, absolute and clean; `None` for a secret that is a variable only.
+    pub target: Option<String>,
+    /// What stands there.
+    pub kind: MountKind,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// Files from elsewhere; what is written to them is thrown away.
+    Bind {
+        /// Where they are.
+        from: FileSource,
+        /// The file or directory there, absolute and clean.
+        source: String,
+        /// Whether the step may not write.
+        read_only: bool,
+    },
+    /// A directory that outlives the build.
+    Cache {
+        /// What it is found by.
+        id: String,
+        /// What a new one begins with, and the directory there, absolute and clean.
+        from: Option<(FileSource, String)>,
+        /// Whether the step may not write.
+        read_only: bool,
+        /// Who may use it at a time.
+        sharing: Sharing,
+        /// The directory's, if it is new.
+        attributes: Attributes,
+    },
+    /// An empty directory in memory.
+    Tmpfs {
+        /// How much it holds, in bytes; 0 is no limit.
+        size: u64,
+    },
+    /// A secret of the caller's, as a file, a variable or both.
+    Secret {
+        /// What the caller names it.
+        id: String,
+        /// The variable.
+        env: Option<String>,
+        /// Whether the step fails without it.
+        required: bool,
+        /// The file's.
+        attributes: Attributes,
+    },
+    /// The socket of an agent of the caller's.
+    Ssh {
+        /// What the caller names it.
+        id: String,
+        /// Whether the step fails without it.
+        required: bool,
+        /// The socket's.
+        attributes: Attributes,
+    },
+}
+
+/// Mode and owner of what is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits.
+    pub mode: u32,
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
 }
 
 /// Files to copy.

@@ -40,7 +40,9 @@ impl Context<'_, '_> {
         let mut proxies = proxies(self.planner.options);
         proxies.retain(|(name, _)| self.scope.variables.get(name).is_none());
         let network = run.network.as_ref().map(|network| network.value).unwrap_or_default();
-        let run = Run { args, scripts, proxies, network, mounts: Vec::new() };
+        let security = run.security.as_ref().map(|security| security.value).unwrap_or_default();
+        let mounts = self.mounts(&run.mounts)?;
+        let run = Run { args, scripts, proxies, network, security, mounts };
         Some((format!("{} # buildkit", words.join(" ")), StepKind::Run(run)))
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
-    ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Security, Severity,
-    Source, Span, Word, parse,
+    ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Severity, Source,
+    Span, Word, parse,
 };
 use crate::image::{ImageConfig, Platform, Reference};
 
@@ -437,15 +437,8 @@ fn refuse_unsupported(
     };
     let transfer = match &instruction.kind {
         InstructionKind::Run(run) => {
-            for mount in &run.mounts {
-                refuse(mount.span, "RUN --mount");
-            }
             for device in &run.devices {
                 refuse(device.span, "RUN --device");
-            }
-            if let Some(security) = run.security.as_ref().filter(|s| s.value == Security::Insecure)
-            {
-                refuse(security.span, "RUN --security=insecure");
             }
             return;
         }

@@ -1,8 +1,8 @@
 //! The chroot view: root in a pod that refuses namespaces.
 //!
-//! There are no mounts here. Devices are made for the step and removed again;
-//! the outside's files are copied over what stands in their place, which is put
-//! back afterwards. What the step leaves running is adopted by this process, as
+//! There are no mounts here. Devices are made for the step and removed again; the
+//! outside's files are copied, the builder's own moved, to where they are shown, and
+//! what stood in their place is put back afterwards. What the step leaves running is adopted by this process, as
 //! its sub-reaper, and killed.
 
 use std::ffi::CString;
@@ -13,14 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps, makedev};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timestamps, Uid, makedev};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::CapabilitySet;
 
 use super::protocol::{Control, Ended, Failure, Message, Spec};
 use super::stubs::times_of;
-use super::{Bind, Network, step};
+use super::{Content, Mount, Network, step};
 use crate::fs::open_in_root;
 use crate::sys::{self, Fork};
 
@@ -116,14 +116,24 @@ fn children() -> Vec<Pid> {
         .collect()
 }
 
+/// One thing that was put into the root.
+struct Guest {
+    /// The directory that it is in.
+    place: OwnedFd,
+    name: CString,
+    /// Under which name the tree's own file is kept.
+    kept: Option<CString>,
+    /// Where it was moved from, and goes back to.
+    home: Option<PathBuf>,
+}
+
 /// What was put into the root for the time of the step.
 struct Guests {
     root: OwnedFd,
     root_path: PathBuf,
     /// Where the tree's own files are for that time: beside it, so that no step sees them.
     kept: Option<OwnedFd>,
-    /// Directory, name, and under which name the old file is kept.
-    placed: Vec<(OwnedFd, CString, Option<CString>)>,
+    placed: Vec<Guest>,
     /// Directories and the times they had.
     touched: Vec<(OwnedFd, Timestamps)>,
 }
@@ -131,12 +141,8 @@ struct Guests {
 impl Guests {
     fn place_all(&mut self, spec: &Spec) -> Result<(), Failure> {
         self.place_devices().map_err(Failure::of("make /dev"))?;
-        for bind in &spec.command.binds {
-            self.place_file(bind).map_err(Failure::of(format!(
-                "show {} at {}",
-                bind.source.display(),
-                bind.target
-            )))?;
+        for mount in &spec.command.mounts {
+            self.place(mount).map_err(Failure::of(format!("show a mount at {}", mount.target)))?;
         }
         // What the times are after the step is then the step's doing alone.
         for (dir, times) in self.touched.iter().rev() {
@@ -163,7 +169,8 @@ impl Guests {
                 Ok(()) => {
                     // The umask may have taken bits away.
                     rustix::fs::chmodat(&dev, &name, mode, AtFlags::empty())?;
-                    self.placed.push((crate::fs::reopen_dir(&dev)?, name, None));
+                    let place = crate::fs::reopen_dir(&dev)?;
+                    self.placed.push(Guest { place, name, kept: None, home: None });
                 }
                 // There already, or not allowed: the step sees what there is.
                 Err(Errno::EXIST | Errno::PERM) => {}
@@ -173,15 +180,10 @@ impl Guests {
         Ok(())
     }
 
-    fn place_file(&mut self, bind: &Bind) -> io::Result<()> {
-        let meta = fs::metadata(&bind.source)?;
-        if !meta.is_file() {
-            return Err(io::Error::other(
-                "directories can be shown only with namespaces, which are refused here",
-            ));
-        }
+    fn place(&mut self, mount: &Mount) -> io::Result<()> {
+        super::mounts::make_mount_point(&self.root, mount)?;
         let target =
-            open_in_root(&self.root, Path::new(&bind.target), OFlags::PATH, Mode::empty())?;
+            open_in_root(&self.root, Path::new(&mount.target), OFlags::PATH, Mode::empty())?;
         let path = fs::read_link(crate::fs::proc_path(&target))?;
         let inside = path.strip_prefix(&self.root_path).map_err(io::Error::other)?;
         let (parent, name) =
@@ -192,11 +194,38 @@ impl Guests {
         let name = CString::new(name.as_bytes())?;
         let kept = CString::new(self.placed.len().to_string())?;
         rustix::fs::renameat(&parent, &name, self.kept()?, &kept)?;
-        self.placed.push((crate::fs::reopen_dir(&parent)?, name.clone(), Some(kept)));
+        let home = match &mount.content {
+            Content::Own(path) => Some(path.clone()),
+            _ => None,
+        };
+        let place = crate::fs::reopen_dir(&parent)?;
+        self.placed.push(Guest { place, name: name.clone(), kept: Some(kept), home });
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let copy = rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
-        rustix::fs::fchmod(&copy, Mode::from_raw_mode(meta.mode() & 0o777))?;
-        io::copy(&mut fs::File::open(&bind.source)?, &mut fs::File::from(copy))?;
+        let create = || rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o600));
+        match &mount.content {
+            Content::Own(path) => rustix::fs::renameat(CWD, path, &parent, &name)?,
+            Content::Outside(path) => {
+                let meta = fs::metadata(path)?;
+                if !meta.is_file() {
+                    return Err(io::Error::other(
+                        "directories of the outside can be shown only with namespaces, which are refused here",
+                    ));
+                }
+                let copy = create()?;
+                rustix::fs::fchmod(&copy, Mode::from_raw_mode(meta.mode() & 0o777))?;
+                io::copy(&mut fs::File::open(path)?, &mut fs::File::from(copy))?;
+            }
+            Content::File { bytes, mode, uid, gid } => {
+                let file = create()?;
+                rustix::fs::fchown(&file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(*mode))?;
+                io::Write::write_all(&mut fs::File::from(file), bytes)?;
+            }
+            Content::Tmpfs { .. } => {
+                rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o700))?;
+                rustix::fs::chmodat(&parent, &name, Mode::from_raw_mode(0o1777), AtFlags::empty())?;
+            }
+        }
         Ok(())
     }
 
@@ -225,11 +254,14 @@ impl Guests {
                 *times = now;
             }
         }
-        for (dir, name, kept) in self.placed.drain(..).rev() {
+        for Guest { place, name, kept, home } in self.placed.drain(..).rev() {
             // What the step itself removed is gone, which is right.
-            let _ = rustix::fs::unlinkat(&dir, &name, AtFlags::empty());
-            if let (Some(kept), Some(place)) = (kept, &self.kept) {
-                let _ = rustix::fs::renameat(place, &kept, &dir, &name);
+            let _ = match home {
+                Some(home) => rustix::fs::renameat(&place, &name, CWD, &home).map_err(Into::into),
+                None => crate::fs::remove_tree(&place, &name),
+            };
+            if let (Some(name_kept), Some(dir)) = (kept, &self.kept) {
+                let _ = rustix::fs::renameat(dir, &name_kept, &place, &name);
             }
         }
         if self.kept.take().is_some() {

@@ -19,8 +19,10 @@ pub struct Command {
     pub hostname: String,
     /// Which network it has.
     pub network: Network,
-    /// Files and directories of the outside that it sees.
-    pub binds: Vec<Bind>,
+    /// What is mounted for it, parents before what stands in them.
+    pub mounts: Vec<Mount>,
+    /// Whether it keeps every capability of its user namespace, and sees all of `/proc` and `/sys`.
+    pub insecure: bool,
 }
 
 /// A user and his groups, by number.
@@ -43,13 +45,50 @@ pub enum Network {
     None,
 }
 
-/// A file or directory of the outside, shown at a place inside.
+/// What is shown to a process at a place inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bind {
-    /// The outside path.
-    pub source: PathBuf,
-    /// The inside path; it must be there, see [`super::Stubs`].
+pub struct Mount {
+    /// The inside path; it must be there, see [`super::Stubs`], or in a mount before.
     pub target: String,
+    /// What is shown.
+    pub content: Content,
     /// Whether the process may not write to it.
     pub read_only: bool,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A file or directory of the outside.
+    Outside(PathBuf),
+    /// A file or directory of the builder's own; where nothing can be mounted it may
+    /// be moved to its place, and back afterwards.
+    Own(PathBuf),
+    /// A file in memory.
+    File {
+        /// What it holds.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// An empty directory in memory.
+    Tmpfs {
+        /// How much it holds, in bytes; 0 is no limit.
+        size: u64,
+    },
+}
+
+impl Mount {
+    /// Whether a directory is shown.
+    pub fn is_dir(&self) -> bool {
+        match &self.content {
+            Content::Outside(path) | Content::Own(path) => path.is_dir(),
+            Content::File { .. } => false,
+            Content::Tmpfs { .. } => true,
+        }
+    }
 }

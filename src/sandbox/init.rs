@@ -13,9 +13,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Signal, WaitOptions};
+use rustix::thread::CapabilitySet;
 
 use super::protocol::{Control, Ended, Failure, Message, Spec};
-use super::{Bind, Network, step};
+use super::{Network, mounts, step};
 use crate::fs::{open_in_root, proc_path};
 use crate::sys::{self, Fork};
 
@@ -55,7 +56,7 @@ pub(super) fn live(spec: &Spec, control: &mut Control) -> Result<(), Failure> {
         .map_err(|e| Failure::of("die with the builder")(e.into()))?;
     rustix::process::setsid().map_err(|e| Failure::of("begin a session")(e.into()))?;
     rustix::process::umask(Mode::from_raw_mode(0));
-    mounts(spec)?;
+    prepare_root(spec)?;
     rustix::system::sethostname(spec.command.hostname.as_bytes())
         .map_err(|e| Failure::of("set the host name")(e.into()))?;
     if spec.command.network == Network::None {
@@ -63,7 +64,9 @@ pub(super) fn live(spec: &Spec, control: &mut Control) -> Result<(), Failure> {
     }
     let step = match sys::fork().map_err(Failure::of("start the step"))? {
         Fork::Child => {
-            let failure = step::exec(&spec.command, step::CAPABILITIES);
+            let capabilities =
+                if spec.command.insecure { CapabilitySet::all() } else { step::CAPABILITIES };
+            let failure = step::exec(&spec.command, capabilities);
             let _ = control.say(&Message::Failed(failure));
             sys::exit_now(127)
         }
@@ -90,7 +93,7 @@ pub(super) fn reap_until(step: rustix::process::Pid) -> Result<Ended, Errno> {
     }
 }
 
-fn mounts(spec: &Spec) -> Result<(), Failure> {
+fn prepare_root(spec: &Spec) -> Result<(), Failure> {
     let root_error = |e: Errno| Failure::of(format!("mount {}", spec.root.display()))(e.into());
     rustix::mount::mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(root_error)?;
@@ -101,31 +104,36 @@ fn mounts(spec: &Spec) -> Result<(), Failure> {
     mount_proc(&root)?;
     mount_sys(&root, spec.command.network)?;
     mount_dev(&root)?;
-    for path in HIDDEN {
-        hide(&root, path).map_err(Failure::of(format!("hide /{path}")))?;
+    if !spec.command.insecure {
+        for path in HIDDEN {
+            hide(&root, path).map_err(Failure::of(format!("hide /{path}")))?;
+        }
+        for path in READ_ONLY {
+            read_only(&root, path).map_err(Failure::of(format!("protect /{path}")))?;
+        }
     }
-    for path in READ_ONLY {
-        read_only(&root, path).map_err(Failure::of(format!("protect /{path}")))?;
-    }
-    for bind in &spec.command.binds {
-        let action = || format!("bind {} to {}", bind.source.display(), bind.target);
-        mount_bind(&root, bind).map_err(|e| Failure::of(action())(e))?;
-    }
+    mounts::mount_all(&root, &spec.command.mounts)?;
     pivot(&root).map_err(Failure::of("pivot_root"))
 }
 
 /// A descriptor of a mount point inside the root.
-fn target(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+pub(super) fn target(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     open_in_root(root, Path::new(path), OFlags::PATH, Mode::empty())
 }
 
-fn mount(root: &OwnedFd, path: &str, kind: &str, flags: MountFlags, data: &str) -> io::Result<()> {
+pub(super) fn mount(
+    root: &OwnedFd,
+    path: &str,
+    kind: &str,
+    flags: MountFlags,
+    data: &str,
+) -> io::Result<()> {
     let target = target(root, path)?;
     let data = std::ffi::CString::new(data)?;
     Ok(rustix::mount::mount(kind, proc_path(&target), kind, flags, Some(data.as_c_str()))?)
 }
 
-fn bind_path(source: impl AsRef<Path>, target: impl AsFd) -> io::Result<()> {
+pub(super) fn bind_path(source: impl AsRef<Path>, target: impl AsFd) -> io::Result<()> {
     Ok(rustix::mount::mount_bind_recursive(source.as_ref(), proc_path(&target))?)
 }
 
@@ -219,29 +227,6 @@ fn existing(root: &OwnedFd, path: &str) -> io::Result<Option<OwnedFd>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn mount_bind(root: &OwnedFd, bind: &Bind) -> io::Result<()> {
-    if let Ok(inside) = Path::new(&bind.target).strip_prefix("/dev") {
-        make_mount_point(&target(root, "dev")?, inside, bind.source.is_dir())?;
-    }
-    bind_path(&bind.source, target(root, &bind.target)?)?;
-    if bind.read_only {
-        sys::make_mount_read_only(target(root, &bind.target)?)?;
-    }
-    Ok(())
-}
-
-/// Makes `path` in the step's own `/dev`, which no one could prepare.
-fn make_mount_point(dev: &OwnedFd, path: &Path, is_dir: bool) -> io::Result<()> {
-    let mode = Mode::from_raw_mode(0o755);
-    let dir = if is_dir { path } else { path.parent().unwrap_or(Path::new("")) };
-    let dir = crate::fs::create_dir_all_in_root(dev, dir, mode)?.fd;
-    if let (false, Some(name)) = (is_dir, path.file_name()) {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-        rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
-    }
-    Ok(())
 }
 
 /// Makes `root` the root and lets go of the old one.

@@ -25,6 +25,7 @@ mod chroot;
 mod command;
 mod identity;
 mod init;
+mod mounts;
 mod probe;
 mod protocol;
 mod run;
@@ -34,7 +35,7 @@ mod stubs;
 use std::io;
 
 pub use child::{ARG0, main as child_main};
-pub use command::{Bind, Command, Credentials, Network};
+pub use command::{Command, Content, Credentials, Mount, Network};
 pub use identity::{IdMap, Identity, Isolation, IsolationChoice, View, enter};
 pub use probe::{Probe, probe};
 pub use run::{Cancellation, Exit, Io, run};

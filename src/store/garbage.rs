@@ -12,7 +12,7 @@ use super::{Store, StoreError, tree};
 use crate::image::{Descriptor, Document, ImageConfig};
 
 /// What the store holds; sizes in bytes on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Named images.
     pub images: usize,
@@ -26,6 +26,8 @@ pub struct Usage {
     pub tree_bytes: u64,
     /// Remembered steps.
     pub steps: usize,
+    /// Cache mounts: each with its id and its size in bytes.
+    pub caches: Vec<(String, u64)>,
 }
 
 /// What was removed.
@@ -37,6 +39,8 @@ pub struct Pruned {
     pub trees: usize,
     /// Remembered steps.
     pub steps: usize,
+    /// Cache mounts.
+    pub caches: usize,
     /// Bytes on disk.
     pub bytes: u64,
     /// Why unpacked layers are left: one error for each. Their files belong to ids
@@ -57,10 +61,15 @@ impl Store {
             usage.tree_bytes += disk_size(&path) + disk_size(&tree::owners_path(&path));
         }
         usage.steps = list(&self.root().join("yado/steps"))?.len();
+        for path in self.cache_paths()? {
+            let id = fs::read_to_string(path.with_extension("id")).unwrap_or_default();
+            usage.caches.push((id, disk_size(&path)));
+        }
+        usage.caches.sort();
         Ok(usage)
     }
 
-    /// Removes the remembered steps and everything that no named image needs;
+    /// Removes the remembered steps, the cache mounts and everything that no named image needs;
     /// with `all`, the named images as well. Takes the store for itself: fails
     /// with [`StoreError::Busy`] when another process uses it.
     pub fn prune(self, all: bool) -> Result<Pruned, StoreError> {
@@ -94,17 +103,15 @@ impl Store {
             if of_this_boot && trees.contains(path.file_name().unwrap_or_default()) {
                 continue;
             }
-            let bytes = disk_size(&path);
-            // Out of its place first: half a tree, which a kill or files of other ids
-            // leave, waits in the work directory for who can remove it.
-            let doomed = self.work().fresh("doomed");
-            let moved = fs::rename(&path, &doomed).map_err(StoreError::io("remove", &path));
-            match moved.and_then(|()| tree::remove(&doomed)) {
-                Ok(()) => {
-                    pruned.trees += 1;
-                    pruned.bytes += bytes;
-                }
-                Err(error) => pruned.left.push(error),
+            if self.prune_directory(&path, &mut pruned) {
+                pruned.trees += 1;
+            }
+        }
+        for path in self.cache_paths()? {
+            if self.prune_directory(&path, &mut pruned) {
+                pruned.caches += 1;
+                let _ = fs::remove_file(path.with_extension("id"));
+                let _ = fs::remove_file(path.with_extension("lock"));
             }
         }
         // After the trees; a kill in between, here or in a build, leaves some without one.
@@ -121,6 +128,33 @@ impl Store {
             }
         }
         Ok(pruned)
+    }
+
+    /// Removes a directory with all that is in it, if its files' ids allow it.
+    fn prune_directory(&self, path: &Path, pruned: &mut Pruned) -> bool {
+        let bytes = disk_size(path);
+        // Out of its place first: half a tree, which a kill or files of other ids
+        // leave, waits in the work directory for who can remove it.
+        let doomed = self.work().fresh("doomed");
+        let moved = fs::rename(path, &doomed).map_err(StoreError::io("remove", path));
+        match moved.and_then(|()| tree::remove(&doomed)) {
+            Ok(()) => {
+                pruned.bytes += bytes;
+                true
+            }
+            Err(error) => {
+                pruned.left.push(error);
+                false
+            }
+        }
+    }
+
+    /// The directories of cache mounts.
+    fn cache_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let dir = self.root().join("yado/caches");
+        let mut paths = if dir.is_dir() { children(&dir)? } else { Vec::new() };
+        paths.retain(|path| path.is_dir());
+        Ok(paths)
     }
 
     /// Notes what an image needs; what cannot be read needs nothing.

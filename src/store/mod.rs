@@ -9,6 +9,7 @@
 //!     ├── index.lock                exclusive while index.json is rewritten
 //!     ├── layers/IDS-BOOT/HEX/      a layer's tree by diff_id; IDS is the id mapping
 //!     ├── layers/IDS-BOOT/HEX.owners   owners that its files cannot carry, if there are any
+//!     ├── caches/IDS/NAME/          what RUN --mount=type=cache keeps
 //!     ├── steps/HEX                 what a step made, by its cache key
 //!     └── work/NAME/                files of one running process, locked by it
 //! ```
@@ -26,6 +27,7 @@
 
 mod access;
 mod blob;
+mod cache;
 mod garbage;
 mod names;
 mod tree;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use crate::image::Digest;
 
 pub use blob::{BlobError, BlobWriter, VerifiedBlob};
+pub use cache::{Cache, CacheAccess};
 pub use garbage::{Pruned, Usage};
 pub use names::Named;
 pub use work::WorkDir;
@@ -56,6 +59,8 @@ struct Inner {
     /// The directory of trees: they differ with the mapping of owners, and do
     /// not outlive a boot.
     trees: PathBuf,
+    /// The directory of cache mounts: they differ with the mapping of owners.
+    caches: PathBuf,
     /// Held shared as long as the store is open.
     lock: fs::File,
     work: WorkDir,
@@ -151,7 +156,13 @@ impl Store {
             work.write_file(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         Ok(Self {
-            inner: Arc::new(Inner { root: root.to_owned(), trees: root.join(trees), lock, work }),
+            inner: Arc::new(Inner {
+                root: root.to_owned(),
+                trees: root.join(trees),
+                caches: root.join("yado/caches").join(ids),
+                lock,
+                work,
+            }),
         })
     }
 

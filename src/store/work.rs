@@ -131,7 +131,7 @@ pub(super) fn try_lock_exclusive(path: &Path) -> Option<File> {
     Some(file)
 }
 
-fn open_lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
     File::options()
         .create(true)
         .truncate(false)

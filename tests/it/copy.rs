@@ -469,9 +469,10 @@ fn a_change_during_the_build_does_not_reach_the_cache() {
             assert_eq!(closed, Ok(1), "the file was not read");
             fs::write(&file, "other").unwrap();
         });
-        work.build(text).fails(65).says("Dockerfile:2").says(
-            "before file behind changed in the build context while it was copied; build again",
-        );
+        work.build(text)
+            .fails(65)
+            .says("Dockerfile:2")
+            .says("files of the build context changed while the step used them; build again");
     });
     assert_eq!(work.built(text).text("d/file"), "other");
     fs::write(&file, "first").unwrap();

@@ -18,6 +18,7 @@ mod hostile;
 mod isolation;
 mod kill;
 mod layers;
+mod mounts;
 mod outputs;
 mod registry;
 mod steps;

@@ -1,0 +1,403 @@
+//! The mounts of a RUN: what they show is made ready, and taken away after the step.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+
+use super::agent::AgentSocket;
+use super::stage::Context;
+use super::steps::{open, source_layers};
+use super::tree::{Bottom, Tree};
+use super::{BuildError, Env};
+use crate::cache::Key;
+use crate::context::{self, content_digest};
+use crate::dockerfile::Sharing;
+use crate::plan::{Attributes, FileSource, Mount, MountKind};
+use crate::report::Event;
+use crate::rootfs::{CopyRequest, Include, Ledger, Owners, Source};
+use crate::sandbox::{self, Content};
+use crate::snapshot::Times;
+use crate::store::{Cache, CacheAccess};
+
+/// How long a locked cache is left alone before it is asked for again.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a step gets for its mounts.
+#[derive(Default)]
+pub(super) struct Prepared {
+    /// Parents before what stands in them.
+    pub(super) mounts: Vec<sandbox::Mount>,
+    /// Variables with secrets, and the place of the first agent's socket.
+    pub(super) env: Vec<(String, String)>,
+    caches: Vec<Cache>,
+    agents: Vec<AgentSocket>,
+    copies: Vec<Copied>,
+}
+
+/// Adds to a key all of the mounts that decides what the step makes: not what caches and
+/// secrets hold.
+pub(super) fn add_to_key(
+    key: &mut Key,
+    mounts: &[Mount],
+    context: &Context<'_>,
+) -> Result<(), BuildError> {
+    for mount in mounts {
+        key.field("mount", mount.target.as_deref().unwrap_or_default());
+        match &mount.kind {
+            MountKind::Bind { from, source, read_only } => {
+                key.field("bind", source).field("read-only", if *read_only { "yes" } else { "" });
+                if let Some(files) = local(from, context)? {
+                    let paths = [files.find(source)?];
+                    let include = |path: &Path, is_dir| files.from.include(path, is_dir);
+                    let digest = content_digest(files.from.root(), &paths, &include)?;
+                    key.field("content", digest.as_str());
+                } else {
+                    let layers = source_layers(from, context)?;
+                    key.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));
+                }
+            }
+            MountKind::Cache { id, read_only, .. } => {
+                key.field("cache", id).field("read-only", if *read_only { "yes" } else { "" });
+            }
+            MountKind::Tmpfs { size } => {
+                key.field("tmpfs", &size.to_string());
+            }
+            MountKind::Secret { id, env, attributes, .. } => {
+                key.field("secret", id)
+                    .field("env", env.as_deref().unwrap_or_default())
+                    .field("attributes", &format!("{attributes:?}"));
+            }
+            MountKind::Ssh { id, attributes, .. } => {
+                key.field("ssh", id).field("attributes", &format!("{attributes:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the mounts ready and hands them to `action`.
+pub(super) fn prepare<T>(
+    mounts: &[Mount],
+    context: &Context<'_>,
+    action: impl FnOnce(&Prepared) -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
+    let mut action = Some(action);
+    let mut result = None;
+    add_next(mounts, Prepared::default(), context, &mut |mut prepared| {
+        prepared.mounts.sort_by_key(|mount| mount.target.matches('/').count());
+        let Some(action) = action.take() else { return Ok(()) };
+        result = Some(action(&prepared)?);
+        Ok(())
+    })?;
+    result.ok_or_else(|| BuildError::Internal("the mounts were not made ready".to_owned()))
+}
+
+/// Adds the first mount and goes on with the rest, as trees of stages are there only
+/// while someone looks at them.
+fn add_next(
+    mounts: &[Mount],
+    mut prepared: Prepared,
+    context: &Context<'_>,
+    action: &mut dyn FnMut(Prepared) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let Some((mount, rest)) = mounts.split_first() else { return action(prepared) };
+    let env = context.env;
+    let target = mount.target.clone().unwrap_or_default();
+    match &mount.kind {
+        MountKind::Bind { from, source, read_only } => {
+            if let Some(files) = local(from, context)? {
+                let copied = files.copy(source, env)?;
+                let shown = Content::Own(copied.path.clone());
+                prepared.mounts.push(sandbox::Mount {
+                    target,
+                    content: shown,
+                    read_only: *read_only,
+                });
+                prepared.copies.push(copied);
+            } else {
+                let layers = source_layers(from, context)?;
+                let mut tree = Tree::new(Times::Keep);
+                let go_on = |root: &Path| {
+                    let shown = Content::Own(inside(root, source)?);
+                    let mut prepared = std::mem::take(&mut prepared);
+                    prepared.mounts.push(sandbox::Mount {
+                        target,
+                        content: shown,
+                        read_only: *read_only,
+                    });
+                    add_next(rest, prepared, context, action)
+                };
+                return if *read_only {
+                    tree.read(layers, env, |root, _| go_on(root))
+                } else {
+                    tree.change(layers, Bottom::Empty, env, |root, _| go_on(root)).map(|_| ())
+                };
+            }
+        }
+        MountKind::Cache { id, from, read_only, sharing, attributes } => {
+            let cache = cache(id, from.as_ref(), *sharing, *attributes, context)?;
+            let shown = Content::Own(cache.path().to_owned());
+            prepared.mounts.push(sandbox::Mount { target, content: shown, read_only: *read_only });
+            prepared.caches.push(cache);
+        }
+        MountKind::Tmpfs { size } => prepared.mounts.push(sandbox::Mount {
+            target,
+            content: Content::Tmpfs { size: *size },
+            read_only: false,
+        }),
+        MountKind::Secret { id, env: variable, required, attributes } => {
+            match context.request.secrets.get(id) {
+                Some(bytes) => {
+                    if let Some(variable) = variable {
+                        let value = String::from_utf8(bytes.to_vec()).ok();
+                        let value = value.filter(|value| !value.contains('\0'));
+                        let value = value.ok_or_else(|| {
+                            BuildError::Unsupported(format!(
+                                "the secret {id} is not text, so it cannot be the variable {variable}; mount it as a file with target="
+                            ))
+                        })?;
+                        prepared.env.push((variable.clone(), value));
+                    }
+                    if mount.target.is_some() {
+                        let (uid, gid) = owner(*attributes, env);
+                        let bytes = bytes.to_vec();
+                        let shown = Content::File { bytes, mode: attributes.mode, uid, gid };
+                        prepared.mounts.push(sandbox::Mount {
+                            target,
+                            content: shown,
+                            read_only: true,
+                        });
+                    }
+                }
+                None if *required => {
+                    return Err(BuildError::Unsupported(format!(
+                        "the secret {id} is required and was not given; pass --secret id={id},src=FILE or --secret id={id},env=VARIABLE"
+                    )));
+                }
+                None => {}
+            }
+        }
+        MountKind::Ssh { id, required, attributes } => match context.request.agents.get(id) {
+            Some(socket) => {
+                let (uid, gid) = owner(*attributes, env);
+                let socket = AgentSocket::forward(socket, (attributes.mode, uid, gid), env)?;
+                if prepared.agents.is_empty() {
+                    prepared.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
+                }
+                let shown = Content::Own(socket.path().to_owned());
+                prepared.mounts.push(sandbox::Mount { target, content: shown, read_only: false });
+                prepared.agents.push(socket);
+            }
+            None if *required => {
+                let flag = if id == "default" { "" } else { "=SOCKET" };
+                return Err(BuildError::Unsupported(format!(
+                    "the agent {id} is required and was not given; pass --ssh {id}{flag}"
+                )));
+            }
+            None => {}
+        },
+    }
+    add_next(rest, prepared, context, action)
+}
+
+/// Whose a file is: with one id only root's.
+fn owner(attributes: Attributes, env: &Env) -> (u32, u32) {
+    let Attributes { uid, gid, .. } = attributes;
+    if env.isolation.ids.holds(uid, gid) { (uid, gid) } else { (0, 0) }
+}
+
+/// Files of a build context, as opposed to those of layers.
+struct Local<'a> {
+    from: &'a context::Context,
+}
+
+fn local<'a>(from: &FileSource, context: &Context<'a>) -> Result<Option<Local<'a>>, BuildError> {
+    match from {
+        FileSource::Context => match &context.request.context {
+            Some(from) => Ok(Some(Local { from })),
+            None => Err(context::ContextError::Missing(
+                "this build has no context to mount; give a directory instead of -".to_owned(),
+            )
+            .into()),
+        },
+        FileSource::Stage(_) | FileSource::Image(_) => Ok(None),
+    }
+}
+
+impl Local<'_> {
+    /// The path of `source`, which must be there and take part.
+    fn find(&self, source: &str) -> Result<PathBuf, BuildError> {
+        let include = |path: &Path, is_dir| self.from.include(path, is_dir);
+        // A name of a mount is no pattern, but brackets are hardly ever in one.
+        let found = context::select(self.from.root(), source, &include, "the build context")?;
+        found.into_iter().next().ok_or_else(|| {
+            context::ContextError::Missing(format!("{source} is not in the build context")).into()
+        })
+    }
+
+    /// A copy of `source` that belongs to root, as a checkout's owners say nothing.
+    fn copy(&self, source: &str, env: &Env) -> Result<Copied, BuildError> {
+        let path = self.find(source)?;
+        let copied = Copied { path: env.store.work().fresh("mount") };
+        let is_dir = crate::fs::open_in_root(
+            self.from.root(),
+            &path,
+            OFlags::PATH | OFlags::DIRECTORY,
+            Mode::empty(),
+        )
+        .is_ok();
+        let parent = copied.path.parent().unwrap_or(&copied.path);
+        let destination = copied.path.file_name().map(PathBuf::from).unwrap_or_default();
+        if is_dir {
+            make_dir(&copied.path, 0o755)?;
+        }
+        let ledger = Ledger::new(parent).map_err(|source| BuildError::Io {
+            action: "open",
+            path: parent.to_owned(),
+            source,
+        })?;
+        let include = |path: &Path, is_dir| self.from.include(path, is_dir);
+        let request = CopyRequest {
+            sources: &[Source::Path(path)],
+            source_root: self.from.root(),
+            include: &include,
+            destination: &destination,
+            destination_is_directory: false,
+            owner: Some((0, 0)),
+            chmod: None,
+            mtime: None,
+            xattrs: false,
+            hard_links: true,
+            source_owners: Owners::Real,
+            owners: env.owners(&ledger),
+        };
+        crate::rootfs::copy(&open(parent)?, &request)?;
+        Ok(copied)
+    }
+}
+
+/// A copy in the work directory, removed with this.
+struct Copied {
+    path: PathBuf,
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let name = self.path.file_name().map(|name| name.as_encoded_bytes().to_vec());
+        if let (Some(parent), Some(Ok(name))) =
+            (self.path.parent(), name.map(std::ffi::CString::new))
+        {
+            // Else it goes with the work directory.
+            let _ = crate::fs::open_dir(parent)
+                .and_then(|parent| crate::fs::remove_tree(parent, &name));
+        }
+    }
+}
+
+/// Where `source` is in the tree at `root`, no link in its path.
+fn inside(root: &Path, source: &str) -> Result<PathBuf, BuildError> {
+    let dir = open(root)?;
+    let found = crate::fs::open_in_root(&dir, Path::new(source), OFlags::PATH, Mode::empty())
+        .and_then(|fd| crate::fs::path_below(&dir, fd));
+    found.map(|path| root.join(path)).map_err(|error| {
+        context::ContextError::Missing(format!(
+            "{source} is not in the stage or image that from= names: {error}"
+        ))
+        .into()
+    })
+}
+
+/// The cache `id`; a new one is made with what `from` names in it.
+fn cache(
+    id: &str,
+    from: Option<&(FileSource, String)>,
+    sharing: Sharing,
+    attributes: Attributes,
+    context: &Context<'_>,
+) -> Result<Cache, BuildError> {
+    let env = context.env;
+    let access = match sharing {
+        // What cannot be mounted is moved to the step, so others would miss it.
+        Sharing::Shared if env.isolation.view != sandbox::View::Namespaces => CacheAccess::Locked,
+        Sharing::Shared => CacheAccess::Shared,
+        Sharing::Private => CacheAccess::Private,
+        Sharing::Locked => CacheAccess::Locked,
+    };
+    let mut waiting = false;
+    let cache = loop {
+        env.check_cancelled()?;
+        if let Some(cache) = env.store.cache(id, access)? {
+            break cache;
+        }
+        if !waiting {
+            waiting = true;
+            let message = format!("waiting for the cache mount {id}, which another build uses");
+            env.sink.event(Event::Note { message });
+        }
+        std::thread::sleep(PATIENCE);
+    };
+    if cache.path().is_dir() {
+        return Ok(cache);
+    }
+    let made = env.store.work().fresh("cache");
+    match from {
+        None => make_dir(&made, 0o755)?,
+        Some((from, source)) => {
+            if let Some(files) = local(from, context)? {
+                let copied = files.copy(source, env)?;
+                fs::rename(&copied.path, &made).map_err(|source| BuildError::Io {
+                    action: "move a cache to",
+                    path: made.clone(),
+                    source,
+                })?;
+            } else {
+                let layers = source_layers(from, context)?;
+                Tree::new(Times::Keep).read(layers, env, |root, owners| {
+                    copy_tree(&inside(root, source)?, owners, &made, env)
+                })?;
+            }
+        }
+    }
+    let fail = |source| BuildError::Io { action: "prepare", path: made.clone(), source };
+    let (uid, gid) = owner(attributes, env);
+    let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    rustix::fs::chownat(CWD, &made, user, group, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|e| fail(e.into()))?;
+    rustix::fs::chmod(&made, Mode::from_raw_mode(attributes.mode)).map_err(|e| fail(e.into()))?;
+    env.store.put_cache(&cache, &made)?;
+    Ok(cache)
+}
+
+/// Copies the directory `from` of a stage's tree to the new directory `to`.
+fn copy_tree(from: &Path, from_owners: Owners<'_>, to: &Path, env: &Env) -> Result<(), BuildError> {
+    make_dir(to, 0o755)?;
+    let ledger = Ledger::new(to).map_err(|source| BuildError::Io {
+        action: "open",
+        path: to.to_owned(),
+        source,
+    })?;
+    let request = CopyRequest {
+        sources: &[Source::Path(PathBuf::from("."))],
+        source_root: &open(from)?,
+        include: &|_, _| Include::Yes,
+        destination: Path::new("/"),
+        destination_is_directory: true,
+        owner: None,
+        chmod: None,
+        mtime: None,
+        xattrs: true,
+        hard_links: true,
+        source_owners: from_owners,
+        owners: env.owners(&ledger),
+    };
+    crate::rootfs::copy(&open(to)?, &request)?;
+    Ok(())
+}
+
+fn make_dir(path: &Path, mode: u32) -> Result<(), BuildError> {
+    let permissions = Mode::from_raw_mode(mode);
+    let done = fs::create_dir(path).and_then(|()| Ok(rustix::fs::chmod(path, permissions)?));
+    done.map_err(|source| BuildError::Io { action: "create", path: path.to_owned(), source })
+}
