@@ -7,6 +7,7 @@
 
 mod agent;
 mod base;
+mod caches;
 mod error;
 mod export;
 mod mounts;

@@ -2,27 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 
 use super::agent::AgentSocket;
 use super::stage::Context;
 use super::steps::{open, source_layers};
 use super::tree::{Bottom, Tree};
-use super::{BuildError, Env};
+use super::{BuildError, Env, caches};
 use crate::cache::Key;
 use crate::context::{self, content_digest};
-use crate::dockerfile::Sharing;
+use crate::image::Digest;
 use crate::plan::{Attributes, FileSource, Mount, MountKind};
-use crate::report::Event;
-use crate::rootfs::{CopyRequest, Include, Ledger, Owners, Source};
+use crate::rootfs::{CopyRequest, Ledger, Owners, Source};
 use crate::sandbox::{self, Content};
 use crate::snapshot::Times;
-use crate::store::{Cache, CacheAccess};
-
-/// How long a locked cache is left alone before it is asked for again.
-const PATIENCE: Duration = Duration::from_millis(50);
+use crate::store::Cache;
 
 /// What a step gets for its mounts.
 #[derive(Default)]
@@ -49,17 +44,16 @@ pub(super) fn add_to_key(
             MountKind::Bind { from, source, read_only } => {
                 key.field("bind", source).field("read-only", if *read_only { "yes" } else { "" });
                 if let Some(files) = local(from, context)? {
-                    let paths = [files.find(source)?];
-                    let include = |path: &Path, is_dir| files.from.include(path, is_dir);
-                    let digest = content_digest(files.from.root(), &paths, &include)?;
-                    key.field("content", digest.as_str());
+                    key.field("content", files.digest(source)?.as_str());
                 } else {
                     let layers = source_layers(from, context)?;
                     key.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));
                 }
             }
-            MountKind::Cache { id, read_only, .. } => {
-                key.field("cache", id).field("read-only", if *read_only { "yes" } else { "" });
+            MountKind::Cache { id, read_only, seed, .. } => {
+                key.field("cache", id)
+                    .field("seed", &format!("{seed:?}"))
+                    .field("read-only", if *read_only { "yes" } else { "" });
             }
             MountKind::Tmpfs { size } => {
                 key.field("tmpfs", &size.to_string());
@@ -136,8 +130,8 @@ fn add_next(
                 };
             }
         }
-        MountKind::Cache { id, from, read_only, sharing, attributes } => {
-            let cache = cache(id, from.as_ref(), *sharing, *attributes, context)?;
+        MountKind::Cache { id, seed, read_only, sharing } => {
+            let cache = caches::open(id, seed, *sharing, context)?;
             let shown = Content::Own(cache.path().to_owned());
             prepared.mounts.push(sandbox::Mount { target, content: shown, read_only: *read_only });
             prepared.caches.push(cache);
@@ -203,17 +197,20 @@ fn add_next(
 }
 
 /// Whose a file is: with one id only root's.
-fn owner(attributes: Attributes, env: &Env) -> (u32, u32) {
+pub(super) fn owner(attributes: Attributes, env: &Env) -> (u32, u32) {
     let Attributes { uid, gid, .. } = attributes;
     if env.isolation.ids.holds(uid, gid) { (uid, gid) } else { (0, 0) }
 }
 
 /// Files of a build context, as opposed to those of layers.
-struct Local<'a> {
+pub(super) struct Local<'a> {
     from: &'a context::Context,
 }
 
-fn local<'a>(from: &FileSource, context: &Context<'a>) -> Result<Option<Local<'a>>, BuildError> {
+pub(super) fn local<'a>(
+    from: &FileSource,
+    context: &Context<'a>,
+) -> Result<Option<Local<'a>>, BuildError> {
     match from {
         FileSource::Context => match &context.request.context {
             Some(from) => Ok(Some(Local { from })),
@@ -237,8 +234,14 @@ impl Local<'_> {
         })
     }
 
+    /// The digest of what `source` holds.
+    pub(super) fn digest(&self, source: &str) -> Result<Digest, BuildError> {
+        let include = |path: &Path, is_dir| self.from.include(path, is_dir);
+        Ok(content_digest(self.from.root(), &[self.find(source)?], &include)?)
+    }
+
     /// A copy of `source` that belongs to root, as a checkout's owners say nothing.
-    fn copy(&self, source: &str, env: &Env) -> Result<Copied, BuildError> {
+    pub(super) fn copy(&self, source: &str, env: &Env) -> Result<Copied, BuildError> {
         let path = self.find(source)?;
         let copied = Copied { path: env.store.work().fresh("mount") };
         let is_dir = crate::fs::open_in_root(
@@ -279,8 +282,8 @@ impl Local<'_> {
 }
 
 /// A copy in the work directory, removed with this.
-struct Copied {
-    path: PathBuf,
+pub(super) struct Copied {
+    pub(super) path: PathBuf,
 }
 
 impl Drop for Copied {
@@ -297,7 +300,7 @@ impl Drop for Copied {
 }
 
 /// Where `source` is in the tree at `root`, no link in its path.
-fn inside(root: &Path, source: &str) -> Result<PathBuf, BuildError> {
+pub(super) fn inside(root: &Path, source: &str) -> Result<PathBuf, BuildError> {
     let dir = open(root)?;
     let found = crate::fs::open_in_root(&dir, Path::new(source), OFlags::PATH, Mode::empty())
         .and_then(|fd| crate::fs::path_below(&dir, fd));
@@ -309,94 +312,8 @@ fn inside(root: &Path, source: &str) -> Result<PathBuf, BuildError> {
     })
 }
 
-/// The cache `id`; a new one is made with what `from` names in it.
-fn cache(
-    id: &str,
-    from: Option<&(FileSource, String)>,
-    sharing: Sharing,
-    attributes: Attributes,
-    context: &Context<'_>,
-) -> Result<Cache, BuildError> {
-    let env = context.env;
-    let access = match sharing {
-        // What cannot be mounted is moved to the step, so others would miss it.
-        Sharing::Shared if env.isolation.view != sandbox::View::Namespaces => CacheAccess::Locked,
-        Sharing::Shared => CacheAccess::Shared,
-        Sharing::Private => CacheAccess::Private,
-        Sharing::Locked => CacheAccess::Locked,
-    };
-    let mut waiting = false;
-    let cache = loop {
-        env.check_cancelled()?;
-        if let Some(cache) = env.store.cache(id, access)? {
-            break cache;
-        }
-        if !waiting {
-            waiting = true;
-            let message = format!("waiting for the cache mount {id}, which another build uses");
-            env.sink.event(Event::Note { message });
-        }
-        std::thread::sleep(PATIENCE);
-    };
-    if cache.path().is_dir() {
-        return Ok(cache);
-    }
-    let made = env.store.work().fresh("cache");
-    match from {
-        None => make_dir(&made, 0o755)?,
-        Some((from, source)) => {
-            if let Some(files) = local(from, context)? {
-                let copied = files.copy(source, env)?;
-                fs::rename(&copied.path, &made).map_err(|source| BuildError::Io {
-                    action: "move a cache to",
-                    path: made.clone(),
-                    source,
-                })?;
-            } else {
-                let layers = source_layers(from, context)?;
-                Tree::new(Times::Keep).read(layers, env, |root, owners| {
-                    copy_tree(&inside(root, source)?, owners, &made, env)
-                })?;
-            }
-        }
-    }
-    let fail = |source| BuildError::Io { action: "prepare", path: made.clone(), source };
-    let (uid, gid) = owner(attributes, env);
-    let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    rustix::fs::chownat(CWD, &made, user, group, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| fail(e.into()))?;
-    rustix::fs::chmod(&made, Mode::from_raw_mode(attributes.mode)).map_err(|e| fail(e.into()))?;
-    env.store.put_cache(&cache, &made)?;
-    Ok(cache)
-}
-
-/// Copies the directory `from` of a stage's tree to the new directory `to`.
-fn copy_tree(from: &Path, from_owners: Owners<'_>, to: &Path, env: &Env) -> Result<(), BuildError> {
-    make_dir(to, 0o755)?;
-    let ledger = Ledger::new(to).map_err(|source| BuildError::Io {
-        action: "open",
-        path: to.to_owned(),
-        source,
-    })?;
-    let request = CopyRequest {
-        sources: &[Source::Path(PathBuf::from("."))],
-        source_root: &open(from)?,
-        include: &|_, _| Include::Yes,
-        destination: Path::new("/"),
-        destination_is_directory: true,
-        owner: None,
-        chmod: None,
-        mtime: None,
-        xattrs: true,
-        hard_links: true,
-        source_owners: from_owners,
-        owners: env.owners(&ledger),
-    };
-    crate::rootfs::copy(&open(to)?, &request)?;
-    Ok(())
-}
-
-fn make_dir(path: &Path, mode: u32) -> Result<(), BuildError> {
+/// Makes a directory with this mode, whatever the umask.
+pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), BuildError> {
     let permissions = Mode::from_raw_mode(mode);
     let done = fs::create_dir(path).and_then(|()| Ok(rustix::fs::chmod(path, permissions)?));
     done.map_err(|source| BuildError::Io { action: "create", path: path.to_owned(), source })

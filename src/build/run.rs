@@ -17,6 +17,8 @@ use crate::snapshot::Times;
 
 /// The host name of steps: the same everywhere, since some programs write it down.
 const HOSTNAME: &str = "yado";
+/// The build argument for another one.
+const HOSTNAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
 /// Runs the process of a RUN in the stage's tree; gives what it changed.
 pub(super) fn run_step(
@@ -53,7 +55,10 @@ pub(super) fn run_step(
                 .to_owned(),
         ));
     }
-    let mut mounts = step_files(env, &request.add_hosts)?;
+    let arguments = request.options.build_args.iter().rev();
+    let mut hostnames = arguments.filter(|(name, _)| name == HOSTNAME_ARGUMENT);
+    let hostname = hostnames.next().map_or(HOSTNAME, |(_, hostname)| hostname.as_str());
+    let mut mounts = step_files(env, hostname, &request.add_hosts)?;
     for (name, text) in &run.scripts {
         let script = Content::Own(work_file(env, "script", text.as_bytes(), 0o755)?);
         let target = format!("/dev/pipes/{name}");
@@ -76,6 +81,7 @@ pub(super) fn run_step(
         env: variables,
         workdir: &step.workdir,
         user: &step.user,
+        hostname,
         network,
         mounts,
         insecure,
@@ -138,13 +144,14 @@ pub fn exec(request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
         variables.push((name.clone(), value.clone()));
     }
     let workdir = if runtime.working_dir.is_empty() { "/" } else { &runtime.working_dir };
-    let mut mounts = step_files(env, &request.add_hosts)?;
+    let mut mounts = step_files(env, HOSTNAME, &request.add_hosts)?;
     mounts.extend(request.mounts.iter().cloned());
     let process = Process {
         args: &args,
         env: variables,
         workdir: request.workdir.as_deref().unwrap_or(workdir),
         user: request.user.as_deref().unwrap_or(&runtime.user),
+        hostname: HOSTNAME,
         network: request.network,
         mounts,
         insecure: false,
@@ -163,6 +170,7 @@ struct Process<'a> {
     env: Vec<(String, String)>,
     workdir: &'a str,
     user: &'a str,
+    hostname: &'a str,
     network: Network,
     mounts: Vec<Mount>,
     insecure: bool,
@@ -194,7 +202,7 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
         env: variables,
         workdir: process.workdir.to_owned(),
         credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups },
-        hostname: HOSTNAME.to_owned(),
+        hostname: process.hostname.to_owned(),
         network: process.network,
         mounts: process.mounts,
         insecure: process.insecure,
@@ -217,14 +225,18 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
 }
 
 /// hosts, resolv.conf and hostname, fresh for one process, which may write to them.
-fn step_files(env: &Env, add_hosts: &[(String, String)]) -> Result<Vec<Mount>, BuildError> {
+fn step_files(
+    env: &Env,
+    hostname: &str,
+    add_hosts: &[(String, String)],
+) -> Result<Vec<Mount>, BuildError> {
     let mut hosts = format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{hostname}\n"
     );
     for (name, address) in add_hosts {
         hosts.extend([address, "\t", name, "\n"]);
     }
-    let hostname = format!("{HOSTNAME}\n");
+    let hostname = format!("{hostname}\n");
     let contents = [hosts.as_bytes(), &env.resolv_conf, hostname.as_bytes()];
     let files = STEP_FILES.iter().zip(contents);
     files

@@ -114,8 +114,16 @@ pub(super) fn run(
         StepKind::Workdir { path } => {
             tree.change(&state.layers, Bottom::Empty, env, |root, owners| {
                 let root = open(root)?;
-                let user = Users::read(&root).map_err(passwd_error)?.user(&step.user)?;
-                crate::rootfs::make_dirs(&root, Path::new(path), (user.uid, user.gid), owners)?;
+                let owner = match Users::read(&root).map_err(passwd_error)?.user(&step.user) {
+                    Ok(user) => (user.uid, user.gid),
+                    // As BuildKit does it; a RUN by this user fails.
+                    Err(error) => {
+                        let message = format!("{error}, so what WORKDIR makes is root's");
+                        env.sink.event(Event::Warning { message });
+                        (0, 0)
+                    }
+                };
+                crate::rootfs::make_dirs(&root, Path::new(path), owner, owners)?;
                 Ok(())
             })?
         }

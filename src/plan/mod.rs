@@ -9,7 +9,7 @@
 mod model;
 pub use model::{
     Attributes, Base, Copy, FileSource, ImageRequest, InlineFile, Mount, MountKind, Outcome, Plan,
-    PlanOptions, Run, Stage, StageId, Step, StepKind,
+    PlanOptions, Run, Seed, Stage, StageId, Step, StepKind,
 };
 
 mod copy;

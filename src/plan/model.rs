@@ -133,7 +133,7 @@ impl Step {
                 mounts
                     .filter_map(|mount| match &mount.kind {
                         MountKind::Bind { from, .. }
-                        | MountKind::Cache { from: Some((from, _)), .. } => Some(from),
+                        | MountKind::Cache { seed: Seed::Files { from, .. }, .. } => Some(from),
                         _ => None,
                     })
                     .collect()
@@ -204,14 +204,12 @@ pub enum MountKind {
     Cache {
         /// What it is found by.
         id: String,
-        /// What a new one begins with, and the directory there, absolute and clean.
-        from: Option<(FileSource, String)>,
+        /// What a new one begins with.
+        seed: Seed,
         /// Whether the step may not write.
         read_only: bool,
         /// Who may use it at a time.
         sharing: Sharing,
-        /// The directory's, if it is new.
-        attributes: Attributes,
     },
     /// An empty directory in memory.
     Tmpfs {
@@ -237,6 +235,22 @@ pub enum MountKind {
         required: bool,
         /// The socket's.
         attributes: Attributes,
+    },
+}
+
+/// What a cache holds when it is new. Caches of one id with different seeds are different
+/// caches, so that another owner or mode takes effect at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a plan has tens of mounts")]
+pub enum Seed {
+    /// Nothing; the directory has these.
+    Empty(Attributes),
+    /// A directory from elsewhere, with its owner and mode.
+    Files {
+        /// Where it is.
+        from: FileSource,
+        /// The directory there, absolute and clean.
+        source: String,
     },
 }
 

@@ -5,7 +5,7 @@ use crate::dockerfile::{self, Word};
 use super::settings::resolve;
 use super::stage::Context;
 use super::variables::build_arg;
-use super::{Attributes, FileSource, Mount, MountKind};
+use super::{Attributes, FileSource, Mount, MountKind, Seed};
 
 /// Where an agent's socket stands that has no target, with its number among them.
 const AGENTS: &str = "/run/buildkit/ssh_agent";
@@ -56,19 +56,18 @@ impl Context<'_, '_> {
                 read_only: mount.read_only.unwrap_or(true),
             },
             Kind::Cache => {
-                let from = match &mount.from {
-                    None => None,
-                    Some(from) => Some((self.mount_source(from)?, directory)),
+                let seed = match &mount.from {
+                    None => Seed::Empty(attributes),
+                    Some(from) => Seed::Files { from: self.mount_source(from)?, source: directory },
                 };
                 let id = if id.is_empty() { written } else { id };
                 let id = if id.starts_with('/') { resolve("/", &id) } else { id };
                 let space = build_arg(self.planner.options, "BUILDKIT_CACHE_MOUNT_NS");
                 MountKind::Cache {
                     id: space.map_or_else(|| id.clone(), |space| format!("{space}/{id}")),
-                    from,
+                    seed,
                     read_only: mount.read_only.unwrap_or(false),
                     sharing: mount.sharing.unwrap_or_default(),
-                    attributes,
                 }
             }
             Kind::Tmpfs => MountKind::Tmpfs { size: self.mount_size(mount.size.as_ref())? },

@@ -1,4 +1,4 @@
-//! The directories of cache mounts: `yado/caches/IDS/NAME`, found by their id, with
+//! The directories of cache mounts: `yado/caches/IDS/NAME`, found by id and seed, with
 //! `NAME.id` that says it and `NAME.lock` that says who uses it.
 //!
 //! They outlive builds and boots. What is in them is their users' affair: a package
@@ -39,11 +39,16 @@ impl Cache {
 }
 
 impl Store {
-    /// Takes the cache `id` into use; `None` while others have it.
-    pub fn cache(&self, id: &str, access: CacheAccess) -> Result<Option<Cache>, StoreError> {
+    /// Takes the cache of `id` and `seed` into use; `None` while others have it.
+    pub fn cache(
+        &self,
+        id: &str,
+        seed: &str,
+        access: CacheAccess,
+    ) -> Result<Option<Cache>, StoreError> {
         let dir = &self.inner.caches;
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
-        let digest = Digest::of(id.as_bytes());
+        let digest = Digest::of(format!("{seed}\0{id}").as_bytes());
         let name = &digest.hex()[..32];
         let operation = match access {
             CacheAccess::Shared => FlockOperation::NonBlockingLockShared,

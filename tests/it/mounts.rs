@@ -102,7 +102,7 @@ fn a_cache_outlives_the_build_and_is_in_no_layer() {
         assert_eq!(run("cat /var/cache/x/a > /result", ""), "1\n");
         assert_eq!(run("cat /var/cache/x/a > /result", ",id=/var/cache//x/"), "1\n");
         assert_eq!(run("ls /var/cache/x | wc -l > /result", ",id=other,mode=0700"), "0\n");
-        assert_eq!(run("stat -c %a /var/cache/x > /result", ",id=other"), "700\n");
+        assert_eq!(run("stat -c %a /var/cache/x > /result", ",id=other,mode=0700"), "700\n");
         assert_eq!(
             run("cat /var/cache/x/a > /result # seeded", ",id=seeded,from={base},source=/opt/full"),
             "a"
@@ -335,4 +335,20 @@ fn more_rights_must_be_allowed() {
         .flags(["--allow", "everything"])
         .fails(64)
         .says("security.insecure");
+}
+
+#[test]
+fn a_cache_with_another_owner_or_mode_is_another_cache() {
+    let work = WorkDir::new();
+    let result = |options: &str| {
+        let dockerfile = format!(
+            "FROM {{base}}\nRUN --mount=type=cache,id=one,target=/c{options} \
+             ls /c > /result; stat -c %a /c >> /result; touch /c/file\n"
+        );
+        work.build(&dockerfile).flags(["--no-cache"]).succeeds();
+        work.image().text("result")
+    };
+    assert_eq!(result(""), "755\n");
+    assert_eq!(result(",mode=0770"), "770\n");
+    assert_eq!(result(""), "file\n755\n");
 }

@@ -58,6 +58,8 @@ fn run_follows_the_instructions_before_it() {
         ("ARG A=default\nENV A=stronger\nRUN echo $A > /tmp/result", "stronger", false),
         ("RUN echo $BASE_VARIABLE $PATH > /tmp/result", "of the base /bin", false),
         ("RUN umask > /tmp/result", "0022", false),
+        ("RUN cat /etc/hostname > /tmp/result", "yado", false),
+        ("USER nobody-knows\nWORKDIR /w\nUSER 0\nRUN stat -c %u /w > /tmp/result", "0", false),
         ("RUN id -u > /tmp/result; id -g >> /tmp/result; id -G >> /tmp/result", "0\n0\n0", false),
         ("USER 0:0\nRUN id -u > /tmp/result", "0", false),
         ("USER root\nRUN echo $HOME > /tmp/result", "/root", false),

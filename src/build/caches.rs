@@ -1,0 +1,128 @@
+//! Cache mounts: found in the store, waited for, and filled when they are new.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, Gid, Uid};
+
+use super::mounts::{inside, local, make_dir, owner};
+use super::stage::Context;
+use super::steps::{self, source_layers};
+use super::tree::Tree;
+use super::{BuildError, Env};
+use crate::cache::Key;
+use crate::dockerfile::Sharing;
+use crate::plan::Seed;
+use crate::report::Event;
+use crate::rootfs::{CopyRequest, Include, Ledger, Owners, Source};
+use crate::sandbox::{Identity, View};
+use crate::snapshot::Times;
+use crate::store::{Cache, CacheAccess};
+
+/// How long a cache that another has is left alone before it is asked for again.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The cache of `id` and `seed`, made if there is none.
+pub(super) fn open(
+    id: &str,
+    seed: &Seed,
+    sharing: Sharing,
+    context: &Context<'_>,
+) -> Result<Cache, BuildError> {
+    let env = context.env;
+    let access = match sharing {
+        // What cannot be mounted is moved to the step, so others would miss it.
+        Sharing::Shared if env.isolation.view != View::Namespaces => CacheAccess::Locked,
+        Sharing::Shared => CacheAccess::Shared,
+        Sharing::Private => CacheAccess::Private,
+        Sharing::Locked => CacheAccess::Locked,
+    };
+    let name = seed_name(seed, context)?;
+    let mut waiting = false;
+    let cache = loop {
+        env.check_cancelled()?;
+        if let Some(cache) = env.store.cache(id, &name, access)? {
+            break cache;
+        }
+        if !waiting {
+            waiting = true;
+            let message = format!("waiting for the cache mount {id}, which another build uses");
+            env.sink.event(Event::Note { message });
+        }
+        std::thread::sleep(PATIENCE);
+    };
+    if cache.path().is_dir() {
+        return Ok(cache);
+    }
+    let made = env.store.work().fresh("cache");
+    let fail = |source| BuildError::Io { action: "prepare", path: made.clone(), source };
+    match seed {
+        Seed::Empty(attributes) => {
+            make_dir(&made, attributes.mode)?;
+            let (uid, gid) = owner(*attributes, env);
+            let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            rustix::fs::chownat(CWD, &made, user, group, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|e| fail(e.into()))?;
+        }
+        Seed::Files { from, source } => {
+            if let Some(files) = local(from, context)? {
+                let copied = files.copy(source, env)?;
+                fs::rename(&copied.path, &made).map_err(fail)?;
+            } else {
+                let layers = source_layers(from, context)?;
+                Tree::new(Times::Keep).read(layers, env, |root, owners| {
+                    copy_tree(&inside(root, source)?, owners, &made, env)
+                })?;
+            }
+        }
+    }
+    env.store.put_cache(&cache, &made)?;
+    Ok(cache)
+}
+
+/// What tells caches with different seeds apart.
+fn seed_name(seed: &Seed, context: &Context<'_>) -> Result<String, BuildError> {
+    Ok(match seed {
+        Seed::Empty(attributes) => format!("{attributes:?}"),
+        Seed::Files { from, source } => {
+            let mut name = Key::new([]);
+            name.field("source", source);
+            if let Some(files) = local(from, context)? {
+                name.field("content", files.digest(source)?.as_str());
+            } else {
+                let layers = source_layers(from, context)?;
+                name.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));
+            }
+            name.finish().to_string()
+        }
+    })
+}
+
+/// Copies the directory `from` of a stage's tree to the new directory `to`.
+fn copy_tree(from: &Path, from_owners: Owners<'_>, to: &Path, env: &Env) -> Result<(), BuildError> {
+    let fail = |source| BuildError::Io { action: "read", path: from.to_owned(), source };
+    let stat = rustix::fs::stat(from).map_err(|e| fail(e.into()))?;
+    make_dir(to, stat.st_mode & 0o7777)?;
+    if env.isolation.identity != Identity::Single {
+        let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        rustix::fs::chown(to, Some(user), Some(group)).map_err(|e| fail(e.into()))?;
+    }
+    let ledger = Ledger::new(to).map_err(fail)?;
+    let request = CopyRequest {
+        sources: &[Source::Path(PathBuf::from("."))],
+        source_root: &steps::open(from)?,
+        include: &|_, _| Include::Yes,
+        destination: Path::new("/"),
+        destination_is_directory: true,
+        owner: None,
+        chmod: None,
+        mtime: None,
+        xattrs: true,
+        hard_links: true,
+        source_owners: from_owners,
+        owners: env.owners(&ledger),
+    };
+    crate::rootfs::copy(&steps::open(to)?, &request)?;
+    Ok(())
+}
