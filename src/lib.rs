@@ -35,6 +35,9 @@ pub mod context;
 // One HTTP client: TLS, retries, credentials.
 pub mod net;
 
+// One commit of a repository elsewhere, as files.
+pub mod git;
+
 // Pull from and push to registries.
 pub mod registry;
 

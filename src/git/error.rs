@@ -1,0 +1,188 @@
+//! What can go wrong with a repository elsewhere, in words for people.
+
+use std::io;
+
+use super::url::GitUrlError;
+use crate::net::NetError;
+
+/// Why a repository could not be fetched or written out.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The text names no repository rightly.
+    #[error("git source {text:?}")]
+    Url {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        source: GitUrlError,
+    },
+    /// A way of reaching a repository that is not supported.
+    #[error("{remote}: git over ssh is not supported yet; use an https URL")]
+    Ssh {
+        /// The repository.
+        remote: String,
+    },
+    /// The server cannot be reached, or the connection broke.
+    #[error("{remote}")]
+    Net {
+        /// The repository.
+        remote: String,
+        /// Why.
+        #[source]
+        source: NetError,
+    },
+    /// The server answered with an error.
+    #[error("{remote}: {}", status_text(*.status, *.authorized))]
+    Status {
+        /// The repository.
+        remote: String,
+        /// The HTTP status.
+        status: u16,
+        /// Whether credentials were sent.
+        authorized: bool,
+    },
+    /// What answers is no git server.
+    #[error("{remote}: this is not a git server: {problem}")]
+    NotGit {
+        /// The repository.
+        remote: String,
+        /// What it answered.
+        problem: String,
+    },
+    /// The server speaks an older protocol only.
+    #[error("{remote}: the server does not speak version 2 of git's protocol (git 2.18 or newer)")]
+    OldProtocol {
+        /// The repository.
+        remote: String,
+    },
+    /// The server said something that the protocol does not know.
+    #[error("{remote}: {problem}")]
+    Protocol {
+        /// The repository.
+        remote: String,
+        /// What.
+        problem: String,
+    },
+    /// The server refused in its own words.
+    #[error("{remote}: the server says: {message}{}", hint_for(.message))]
+    Refused {
+        /// The repository.
+        remote: String,
+        /// Its words.
+        message: String,
+    },
+    /// The repository has no commit.
+    #[error("{remote} is empty: it has no commit on its default branch")]
+    Empty {
+        /// The repository.
+        remote: String,
+    },
+    /// There is no such branch or tag.
+    #[error("{remote} has no branch or tag {name:?}{}", near_text(.near))]
+    NoReference {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        name: String,
+        /// Names like it.
+        near: Vec<String>,
+    },
+    /// The reference leads to another commit than expected.
+    #[error("{remote}: expected checksum to match {expected}, got {found}")]
+    Checksum {
+        /// The repository.
+        remote: String,
+        /// What the id must begin with.
+        expected: String,
+        /// The commit that is there, and the tag that leads to it.
+        found: String,
+    },
+    /// The directory is not in the commit.
+    #[error("{remote} has no directory {subdir:?} in commit {commit}")]
+    NoSubdir {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        subdir: String,
+        /// The commit.
+        commit: String,
+    },
+    /// What was fetched is damaged or incomplete.
+    #[error("{remote}: {problem}")]
+    Pack {
+        /// The repository.
+        remote: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A name in the tree that is not written.
+    #[error("{remote}: {path:?} cannot be checked out: {problem}")]
+    Path {
+        /// The repository.
+        remote: String,
+        /// The path.
+        path: String,
+        /// Why.
+        problem: &'static str,
+    },
+    /// A submodule cannot be had.
+    #[error("submodule {path:?}")]
+    Submodule {
+        /// Its path.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<GitError>,
+    },
+    /// `.gitmodules` does not say where a submodule is.
+    #[error("{remote}: submodule {path:?}: {problem}")]
+    Module {
+        /// The repository.
+        remote: String,
+        /// The submodule's path.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file cannot be written or read on this machine.
+    #[error("write {path:?}")]
+    Io {
+        /// The path, in the work tree.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The caller wants no more of it.
+    #[error("cancelled")]
+    Stopped,
+}
+
+fn status_text(status: u16, authorized: bool) -> String {
+    let hint = match (status, authorized) {
+        (401 | 403, false) => "; it needs credentials: give a token with it, or check its name",
+        (401 | 403, true) => "; the credentials were refused, or may not read this repository",
+        (404 | 410, false) => {
+            "; there is no such repository, or it is private and needs credentials"
+        }
+        (404 | 410, true) => "; there is no such repository, or the credentials may not read it",
+        _ => "",
+    };
+    format!("the server answered with status {status}{hint}")
+}
+
+fn hint_for(message: &str) -> &'static str {
+    if message.contains("not our ref") || message.contains("unadvertised object") {
+        "; the server has no such commit, or gives out only what a branch or tag points to: name that"
+    } else {
+        ""
+    }
+}
+
+fn near_text(near: &[String]) -> String {
+    match near {
+        [] => String::new(),
+        names => format!("; did you mean {}?", names.join(", ")),
+    }
+}
