@@ -79,7 +79,7 @@ pub enum GitError {
         remote: String,
     },
     /// There is no such branch or tag.
-    #[error("{remote} has no branch or tag {name:?}{}", near_text(.near))]
+    #[error("{remote} has no branch or tag {name:?}{}", reference_hint(.name, .near))]
     NoReference {
         /// The repository.
         remote: String,
@@ -180,8 +180,10 @@ fn hint_for(message: &str) -> &'static str {
     }
 }
 
-fn near_text(near: &[String]) -> String {
+fn reference_hint(name: &str, near: &[String]) -> String {
+    let short_id = (4..40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit());
     match near {
+        [] if short_id => "; a commit is named by all of its digits".to_owned(),
         [] => String::new(),
         names => format!("; did you mean {}?", names.join(", ")),
     }

@@ -18,17 +18,38 @@
 //! defaults: line ends and `$Id$` by `.gitattributes`, no filters (LFS files stay pointers).
 //! Credentials go to the origin they were given for, and to no other.
 
+mod attributes;
+mod checkout;
+mod delta;
 mod error;
+mod gitdir;
 mod id;
+mod modules;
+mod object;
+mod pack;
+mod packet;
+mod protocol;
+mod refs;
+mod repository;
+#[cfg(test)]
+mod tests;
+mod transport;
 mod url;
 
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::net::{Http, Retry};
-use crate::report::Sink;
+use base64::Engine as _;
+
+use crate::net::{Http, Retry, Url};
+use crate::report::{Sink, TransferKind, transfer};
+use checkout::Checkout;
+use pack::PackWriter;
+use repository::{Repository, Submodule};
+use transport::Transport;
 
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
@@ -55,7 +76,6 @@ impl GitOptions {
     /// The `Authorization` that hosting services take for a token, as BuildKit's
     /// `GIT_AUTH_TOKEN` makes it.
     pub fn token(token: &str) -> String {
-        use base64::Engine as _;
         let pair = format!("x-access-token:{token}");
         format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
     }
@@ -63,9 +83,8 @@ impl GitOptions {
 
 /// A client of git servers; it remembers what the servers can do.
 pub struct Git {
-    _http: Http,
-    _options: GitOptions,
-    _sink: Arc<dyn Sink>,
+    transport: Transport,
+    sink: Arc<dyn Sink>,
 }
 
 /// What a URL means at the moment.
@@ -80,64 +99,299 @@ pub struct Resolved {
 }
 
 /// What is fetched beside the commit's files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchOptions {
     /// Whether submodules are, with theirs.
     pub submodules: bool,
-    /// Whether `checkout` is to write a `.git`; never with a `subdir`.
+    /// Whether `checkout` is to write a `.git`; without effect when the URL has a `subdir`.
     pub keep_git_dir: bool,
 }
 
 /// A commit on this machine, with its submodules; the packs go with the value.
 #[derive(Debug)]
 pub struct Fetched {
-    _commit: ObjectId,
+    repository: Repository,
+    subdir: Option<String>,
+    keep_git_dir: bool,
+    commit_times: bool,
+}
+
+impl fmt::Debug for Git {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Git").field("transport", &self.transport).finish_non_exhaustive()
+    }
 }
 
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { _http: http, _options: options, _sink: sink }
+        Self { transport: Transport::new(http, options), sink }
+    }
+
+    /// Requests (of `git://`: connections) so far.
+    pub fn requests(&self) -> u64 {
+        self.transport.requests()
     }
 
     /// Finds the commit that `url` means now, with two requests; with none when it names a full id.
     pub async fn resolve(&self, url: &GitUrl) -> Result<Resolved, GitError> {
-        std::future::ready(Err(GitError::Ssh { remote: url.remote.to_string() })).await
+        let remote = url.remote.to_string();
+        if let Remote::Ssh(_) = url.remote {
+            return Err(GitError::Ssh { remote });
+        }
+        let wanted = url.reference.as_deref();
+        if url.fetch_by_commit {
+            if let Some(commit) = url.checksum.as_deref().and_then(ObjectId::parse) {
+                let name = wanted.filter(|name| name.starts_with("refs/")).map(str::to_owned);
+                return Ok(Resolved { commit, tag: None, name });
+            }
+        }
+        let resolved = match wanted.and_then(ObjectId::parse) {
+            Some(commit) => Resolved { commit, tag: None, name: None },
+            None => self.look_up(url, wanted).await?,
+        };
+        if let Some(expected) = &url.checksum {
+            let mut found = vec![resolved.commit.to_string()];
+            found.extend(resolved.tag.map(|tag| tag.to_string()));
+            if !found.iter().any(|id| id.starts_with(expected.as_str())) {
+                let (expected, found) = (expected.clone(), found.join(" or "));
+                return Err(GitError::Checksum { remote, expected, found });
+            }
+        }
+        Ok(resolved)
+    }
+
+    async fn look_up(&self, url: &GitUrl, wanted: Option<&str>) -> Result<Resolved, GitError> {
+        let server = self.transport.server(&url.remote, origin(&url.remote)).await?;
+        let prefixes = refs::candidates(wanted);
+        let found = protocol::ls_refs(&self.transport, &server, &prefixes).await?;
+        if let Some(reference) = refs::choose(&found.all, wanted) {
+            let target = reference.target.clone();
+            return Ok(Resolved {
+                commit: reference.peeled.unwrap_or(reference.id),
+                tag: reference.peeled.map(|_| reference.id),
+                name: match reference.name.as_str() {
+                    "HEAD" => target,
+                    name => Some(name.to_owned()),
+                },
+            });
+        }
+        let remote = url.remote.to_string();
+        let Some(name) = wanted.filter(|_| !found.unborn) else {
+            return Err(GitError::Empty { remote });
+        };
+        let prefixes = ["refs/heads/".to_owned(), "refs/tags/".to_owned()];
+        let all = protocol::ls_refs(&self.transport, &server, &prefixes).await?.all;
+        if all.is_empty() {
+            return Err(GitError::Empty { remote });
+        }
+        let near = refs::near(&all, name);
+        Err(GitError::NoReference { remote, name: name.to_owned(), near })
     }
 
     /// Fetches what was resolved. Packs are unnamed files in the directory `work`.
     pub async fn fetch(
         &self,
         url: &GitUrl,
-        _resolved: &Resolved,
-        _options: &FetchOptions,
-        _work: &Path,
+        resolved: &Resolved,
+        options: &FetchOptions,
+        work: &Path,
     ) -> Result<Fetched, GitError> {
-        std::future::ready(Err(GitError::Ssh { remote: url.remote.to_string() })).await
+        let keep_git_dir = options.keep_git_dir && url.subdir.is_none();
+        let request = Request {
+            remote: url.remote.clone(),
+            // The tag itself is wanted only where it can be seen.
+            wanted: resolved.tag.filter(|_| keep_git_dir).unwrap_or(resolved.commit),
+            reference: resolved.name.clone(),
+            subdir: url.subdir.clone(),
+            depth: 0,
+        };
+        let origin = origin(&url.remote);
+        let repository = self.fetch_all(request, options.submodules, origin, work).await?;
+        Ok(Fetched {
+            repository,
+            subdir: url.subdir.clone(),
+            keep_git_dir,
+            commit_times: url.commit_times,
+        })
+    }
+
+    /// Fetches a commit and its submodules, one after the other.
+    async fn fetch_all(
+        &self,
+        request: Request,
+        submodules: bool,
+        origin: Option<&Url>,
+        work: &Path,
+    ) -> Result<Repository, GitError> {
+        /// Submodules in submodules.
+        const DEPTH: usize = 16;
+        let subdir = request.subdir.clone();
+        let depth = request.depth;
+        let mut repository = self.fetch_one(request, origin, work).await?;
+        if !submodules {
+            return Ok(repository);
+        }
+        let search = move |stop: &dyn Fn() -> bool| {
+            let links = repository.links(subdir.as_deref(), stop)?;
+            let known = if links.is_empty() {
+                Ok(std::collections::BTreeMap::new())
+            } else {
+                repository.gitmodules()
+            };
+            Ok((links, known?, repository, subdir))
+        };
+        let (links, known, found, subdir) = blocking(search).await?;
+        repository = found;
+        for link in links {
+            let path = String::from_utf8_lossy(&link.path).into_owned();
+            let refuse = |problem: String| GitError::Module {
+                remote: repository.remote.to_string(),
+                path: path.clone(),
+                problem,
+            };
+            let module = known.get(&path);
+            let module = module.ok_or_else(|| refuse("it is not in .gitmodules".to_owned()))?;
+            if module.skipped {
+                continue;
+            }
+            if !modules::good_name(&module.name) {
+                return Err(refuse(format!("its name {:?} is not one", module.name)));
+            }
+            if depth >= DEPTH {
+                return Err(refuse(format!("submodules are nested more than {DEPTH} deep")));
+            }
+            let url = module.url.as_deref();
+            let url = url.ok_or_else(|| refuse("it has no url in .gitmodules".to_owned()))?;
+            let remote = modules::locate(&repository.remote, url).map_err(refuse)?;
+            let below = subdir.as_deref().and_then(|subdir| {
+                subdir.strip_prefix(path.as_str())?.strip_prefix('/').map(str::to_owned)
+            });
+            let request = Request {
+                remote,
+                wanted: link.commit,
+                reference: None,
+                subdir: below,
+                depth: depth + 1,
+            };
+            let fetched = Box::pin(self.fetch_all(request, submodules, origin, work)).await;
+            let fetched = fetched.map_err(|source| GitError::Submodule {
+                path: path.clone(),
+                source: source.into(),
+            })?;
+            let module = Submodule { name: module.name.clone(), repository: fetched };
+            repository.modules.insert(link.path, module);
+        }
+        Ok(repository)
+    }
+
+    /// Fetches a commit; again from its beginning when the connection breaks.
+    async fn fetch_one(
+        &self,
+        request: Request,
+        origin: Option<&Url>,
+        work: &Path,
+    ) -> Result<Repository, GitError> {
+        let retry = self.transport.retry();
+        let mut failures = 0;
+        loop {
+            match self.try_fetch(&request, origin, work).await {
+                Err(error) if transport::is_transient(&error) && failures + 1 < retry.attempts => {
+                    failures += 1;
+                    tokio::time::sleep(retry.delay(failures, None)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_fetch(
+        &self,
+        request: &Request,
+        origin: Option<&Url>,
+        work: &Path,
+    ) -> Result<Repository, GitError> {
+        let server = self.transport.server(&request.remote, origin).await?;
+        let io = |source| GitError::Io { path: "its pack".to_owned(), source };
+        let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
+        let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None);
+        let sink = |bytes: &[u8]| {
+            progress.advance(bytes.len() as u64);
+            writer.write(bytes).map_err(io)
+        };
+        let shallow = protocol::fetch(&self.transport, &server, &request.wanted, sink).await?;
+        drop(progress);
+        let (remote, wanted) = (request.remote.clone(), request.wanted);
+        let open = move |stop: &dyn Fn() -> bool| {
+            let pack =
+                writer.finish(stop).map_err(|error| repository::pack_error(&remote, error))?;
+            Repository::open(remote, pack, wanted)
+        };
+        let mut repository = blocking(open).await?;
+        repository.shallow = shallow;
+        repository.reference.clone_from(&request.reference);
+        Ok(repository)
     }
 }
 
-impl fmt::Debug for Git {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Git").field("options", &self._options).finish_non_exhaustive()
+/// A commit that is to be fetched.
+struct Request {
+    remote: Remote,
+    wanted: ObjectId,
+    reference: Option<String>,
+    subdir: Option<String>,
+    /// How many repositories it is a submodule of.
+    depth: usize,
+}
+
+/// Where credentials of the caller go.
+fn origin(remote: &Remote) -> Option<&Url> {
+    match remote {
+        Remote::Http(url) => Some(url),
+        _ => None,
+    }
+}
+
+/// Does work on a thread of its own, which is told to stop when nobody waits for it any more.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, GitError> + Send + 'static,
+) -> Result<T, GitError> {
+    struct Stop(Arc<AtomicBool>);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = Stop(Arc::new(AtomicBool::new(false)));
+    let flag = Arc::clone(&stop.0);
+    let work = move || work(&|| flag.load(Ordering::Relaxed));
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(GitError::Stopped),
     }
 }
 
 impl Fetched {
     /// The commit.
     pub fn commit(&self) -> ObjectId {
-        self._commit
+        self.repository.commit
     }
 
     /// When it was committed, in seconds since 1970.
     pub fn committed(&self) -> i64 {
-        0
+        self.repository.committed
     }
 
     /// Writes the files (of the URL's `subdir`) into the empty directory `into`. Blocks; `stop`
     /// is asked between files.
     pub fn checkout(&self, into: impl AsFd, stop: &dyn Fn() -> bool) -> Result<(), GitError> {
-        let _ = into;
-        if stop() { Err(GitError::Stopped) } else { Ok(()) }
+        let checkout = Checkout {
+            root: into.as_fd(),
+            keep_git_dir: self.keep_git_dir,
+            commit_times: self.commit_times,
+            stop,
+        };
+        checkout.subdir(&self.repository, self.subdir.as_deref())
     }
 }

@@ -149,7 +149,7 @@ impl GitUrl {
 
     /// Sets what the commit must begin with, as `ADD --checksum` does; it must agree with the
     /// URL's own.
-    pub fn with_checksum(mut self, checksum: &str) -> Result<Self, GitUrlError> {
+    pub fn with_checksum(self, checksum: &str) -> Result<Self, GitUrlError> {
         let good = !checksum.is_empty() && checksum.bytes().all(|b| b.is_ascii_hexdigit());
         if !good {
             return Err(GitUrlError::Checksum(checksum.to_owned()));
@@ -354,7 +354,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// Replaces `%XX` by its byte.
-fn decode(text: &str) -> String {
+pub(super) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -183,6 +183,11 @@ impl Http {
         Self { inner: Arc::new(Inner { options, client: OnceLock::new() }) }
     }
 
+    /// How it connects.
+    pub(super) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
     fn client(&self) -> Result<&reqwest::Client, NetError> {
         if let Some(client) = self.inner.client.get() {
             return Ok(client);

@@ -28,6 +28,15 @@ pub enum NetError {
         #[source]
         source: reqwest::Error,
     },
+    /// A connection that is not http broke off or was never made.
+    #[error("{cause}")]
+    Connection {
+        /// Why, as far as it is known.
+        cause: Cause,
+        /// The error underneath.
+        #[source]
+        source: io::Error,
+    },
     /// Nothing moved for too long.
     #[error("no progress for {} seconds", .0.as_secs_f32())]
     Stalled(Duration),
@@ -72,11 +81,24 @@ impl NetError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Stalled(_) => true,
-            Self::Exchange { cause, .. } => {
+            Self::Exchange { cause, .. } | Self::Connection { cause, .. } => {
                 !matches!(cause, Cause::UnknownIssuer | Cause::Tls(_) | Cause::NotTls)
             }
             _ => false,
         }
+    }
+
+    pub(super) fn connection(cause: Cause, source: io::Error) -> Self {
+        Self::Connection { cause, source }
+    }
+
+    pub(super) fn io(source: io::Error) -> Self {
+        let cause = match source.kind() {
+            io::ErrorKind::ConnectionRefused => Cause::ConnectionRefused,
+            io::ErrorKind::TimedOut => Cause::Timeout,
+            _ => Cause::Broken(source.to_string()),
+        };
+        Self::connection(cause, source)
     }
 
     pub(super) fn exchange(source: reqwest::Error) -> Self {

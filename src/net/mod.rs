@@ -6,14 +6,17 @@
 //! other; a transfer that makes no progress ends after `Options::stall`, one
 //! that makes progress may last as long as it needs. What it does not do: it
 //! never retries by itself, since only the caller knows what may be repeated;
-//! `Retry` says when and how long to wait.
+//! `Retry` says when and how long to wait. `Http::connect` gives a bare connection
+//! to what does not speak http.
 
 mod client;
 mod error;
 mod retry;
+mod tcp;
 mod tls;
 
 pub use client::{Body, FileBody, Http, Options, Proxies, Request, Response, same_origin};
 pub use error::{Cause, NetError};
 pub use reqwest::{Method, Url};
 pub use retry::{Retry, is_transient, retry_after};
+pub use tcp::Connection;

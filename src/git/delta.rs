@@ -1,0 +1,101 @@
+//! Deltas: an object as pieces of another and new bytes (gitformat-pack, "Deltified
+//! representation"). Pure.
+
+/// The sizes that a delta names: of its base, and of what it makes; and what comes after them.
+pub(super) fn sizes(delta: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let (base, rest) = number(delta)?;
+    let (result, rest) = number(rest)?;
+    Some((base, result, rest))
+}
+
+/// What `delta` makes of `base`; `None` if it does not fit.
+pub(super) fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
+    /// What a copy of size 0 means.
+    const WHOLE: usize = 0x10000;
+    let (base_size, size, mut rest) = sizes(delta)?;
+    if base.len() as u64 != base_size {
+        return None;
+    }
+    let size = usize::try_from(size).ok()?;
+    // What a delta makes is rarely more than base and delta together: no memory on its word.
+    let mut made = Vec::with_capacity(size.min(base.len() + delta.len()));
+    while let Some((&command, after)) = rest.split_first() {
+        rest = after;
+        if command & 0x80 == 0 {
+            // 0 is reserved.
+            let count = usize::from(command);
+            if count == 0 || rest.len() < count {
+                return None;
+            }
+            made.extend_from_slice(&rest[..count]);
+            rest = &rest[count..];
+        } else {
+            let mut take = |bits: u8| {
+                let mut value = 0;
+                for n in (0..8).filter(|n| bits & (1 << n) != 0) {
+                    let (&byte, after) = rest.split_first()?;
+                    value |= usize::from(byte) << (8 * n);
+                    rest = after;
+                }
+                Some(value)
+            };
+            let start = take(command & 0x0f)?;
+            let count = match take((command >> 4) & 0x07)? {
+                0 => WHOLE,
+                count => count,
+            };
+            made.extend_from_slice(base.get(start..start.checked_add(count)?)?);
+        }
+        if made.len() > size {
+            return None;
+        }
+    }
+    (made.len() == size).then_some(made)
+}
+
+/// A number in pieces of seven bits, the lowest first.
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    for (n, byte) in bytes.iter().enumerate().take(9) {
+        value |= u64::from(byte & 0x7f) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[n + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_and_inserts() {
+        let base = b"0123456789";
+        // Copy 3 from 2, insert "ab", copy 4 from 0.
+        let delta = [10, 9, 0x91, 2, 3, 2, b'a', b'b', 0x90, 4];
+        assert_eq!(sizes(&delta).unwrap().1, 9);
+        assert_eq!(apply(base, &delta).unwrap(), b"234ab0123");
+        let large = vec![7; 0x10001];
+        let delta = [0x81, 0x80, 0x04, 0x80, 0x80, 0x04, 0x81, 1];
+        assert_eq!(apply(&large, &delta).unwrap(), vec![7; 0x10000], "no size is 64 KiB");
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let base = b"0123456789";
+        for (delta, why) in [
+            (&[9, 1, 0x90, 1][..], "another base"),
+            (&[10, 2, 0x90, 1], "too short"),
+            (&[10, 1, 0x90, 2], "too long"),
+            (&[10, 3, 0x91, 9, 3], "beyond the base"),
+            (&[10, 1, 0], "reserved"),
+            (&[10, 3, 3, b'a'], "an insert that is cut"),
+            (&[10, 1, 0x91, 1], "a copy that is cut"),
+            (&[0xff; 12], "a number without end"),
+            (&[], "nothing"),
+        ] {
+            assert_eq!(apply(base, delta), None, "{why}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A pack as it arrives: to a file without a name, its checksum verified.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{Pack, PackError, damaged};
+use crate::git::id::{Hasher, ObjectFormat, ObjectId};
+
+/// Takes the bytes of a pack.
+pub(in crate::git) struct PackWriter {
+    file: File,
+    size: u64,
+    format: ObjectFormat,
+    hasher: Hasher,
+    /// The last bytes so far, which may be the checksum.
+    tail: Vec<u8>,
+}
+
+impl PackWriter {
+    /// Begins a pack in a new file of the directory `work`, which goes when it is closed.
+    pub(in crate::git) fn create(work: &Path, format: ObjectFormat) -> io::Result<Self> {
+        let hasher = Hasher::new(format);
+        Ok(Self { file: unnamed(work)?, size: 0, format, hasher, tail: Vec::new() })
+    }
+
+    /// The next bytes.
+    pub(in crate::git) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        self.tail.extend_from_slice(bytes);
+        let surplus = self.tail.len().saturating_sub(self.format.len());
+        self.hasher.update(&self.tail[..surplus]);
+        self.tail.drain(..surplus);
+        Ok(())
+    }
+
+    /// Verifies the checksum and looks at every object; blocks. `stop` is asked between objects.
+    pub(in crate::git) fn finish(self, stop: &dyn Fn() -> bool) -> Result<Pack, PackError> {
+        let trailer = ObjectId::from_bytes(&self.tail);
+        let found = self.hasher.finish();
+        let (Some(trailer), true) = (trailer, trailer == found) else {
+            return Err(damaged("the pack's checksum is wrong, or the pack is cut short"));
+        };
+        let entries = super::index::index(&self.file, self.size, self.format, stop)?;
+        Ok(Pack { file: self.file, size: self.size, format: self.format, trailer, entries })
+    }
+}
+
+impl Pack {
+    /// Its checksum, which names it in a repository.
+    pub(in crate::git) fn trailer(&self) -> ObjectId {
+        self.trailer
+    }
+
+    /// Copies the pack as it came.
+    pub(in crate::git) fn copy(&self, to: &mut impl Write) -> io::Result<()> {
+        self.part(0, self.size, &mut |piece| to.write_all(piece))
+    }
+
+    /// The index that git wants beside a pack (gitformat-pack, "version 2 pack-*.idx").
+    pub(in crate::git) fn index(&self) -> io::Result<Vec<u8>> {
+        /// Offsets from here on stand in a table of their own.
+        const LARGE: u64 = 1 << 31;
+        let mut ends: Vec<u64> = self.entries.iter().map(|entry| entry.offset).collect();
+        ends.push(self.size - self.format.len() as u64);
+        ends.sort_unstable();
+        let mut index = b"\xfftOc\0\0\0\x02".to_vec();
+        let mut at = 0;
+        for first in 0..=u8::MAX {
+            at += self.entries[at..].partition_point(|e| e.id.as_bytes()[0] <= first);
+            index.extend_from_slice(&(at as u32).to_be_bytes());
+        }
+        for entry in &self.entries {
+            index.extend_from_slice(entry.id.as_bytes());
+        }
+        for entry in &self.entries {
+            let end = ends[ends.partition_point(|end| *end <= entry.offset)];
+            let mut crc = libdeflater::Crc::new();
+            self.part(entry.offset, end, &mut |piece| {
+                crc.update(piece);
+                Ok(())
+            })?;
+            index.extend_from_slice(&crc.sum().to_be_bytes());
+        }
+        let mut large: Vec<u64> = Vec::new();
+        for entry in &self.entries {
+            let offset = if entry.offset < LARGE {
+                entry.offset
+            } else {
+                large.push(entry.offset);
+                LARGE + large.len() as u64 - 1
+            };
+            index.extend_from_slice(&(offset as u32).to_be_bytes());
+        }
+        for offset in large {
+            index.extend_from_slice(&offset.to_be_bytes());
+        }
+        index.extend_from_slice(self.trailer.as_bytes());
+        with_checksum(index, self.format)
+    }
+
+    fn part(
+        &self,
+        start: u64,
+        end: u64,
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; (end - start).min(128 * 1024) as usize];
+        let mut at = start;
+        while at < end {
+            let count = (end - at).min(buffer.len() as u64) as usize;
+            self.file.read_exact_at(&mut buffer[..count], at)?;
+            sink(&buffer[..count])?;
+            at += count as u64;
+        }
+        Ok(())
+    }
+}
+
+/// `bytes`, followed by their hash.
+pub(in crate::git) fn with_checksum(
+    mut bytes: Vec<u8>,
+    format: ObjectFormat,
+) -> io::Result<Vec<u8>> {
+    let mut hasher = Hasher::new(format);
+    hasher.update(&bytes);
+    let sum = hasher.finish().ok_or_else(|| io::Error::other("a SHA-1 collision"))?;
+    bytes.extend_from_slice(sum.as_bytes());
+    Ok(bytes)
+}
+
+/// A file without a name; where there are none, one whose name is removed at once.
+fn unnamed(work: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    if let Ok(fd) = rustix::fs::open(work, flags | OFlags::TMPFILE, mode) {
+        return Ok(fd.into());
+    }
+    let mut number = 0_u32;
+    loop {
+        let path = work.join(format!("pack-{}-{number}", std::process::id()));
+        match rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL, mode) {
+            Ok(fd) => {
+                rustix::fs::unlink(&path)?;
+                return Ok(fd.into());
+            }
+            Err(rustix::io::Errno::EXIST) => number += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
