@@ -110,12 +110,12 @@ impl Ignore {
 /// doubt, yes.
 fn may_reach_below(components: &[String], dir: &str) -> bool {
     for (component, name) in components.iter().zip(dir.split('/')) {
-        if component.contains("**") {
+        // A class may match a '/': then this is no component at all.
+        if component.contains("**") || component.contains('[') {
             return true;
         }
         match tokens(component, false) {
             Ok(tokens) if !matches(&tokens, name) => return false,
-            // A class may hold a '/': then this is no component at all.
             Err(_) => return true,
             Ok(_) => {}
         }
@@ -124,7 +124,8 @@ fn may_reach_below(components: &[String], dir: &str) -> bool {
 }
 
 /// The path without `.`, double and outer slashes, and `..` resolved; a `..`
-/// that leads out of the context stays and so matches nothing.
+/// that leads out of the context stays and so matches nothing, unless the path
+/// began with a slash: above the root is the root.
 fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -133,6 +134,7 @@ fn clean(path: &str) -> String {
             ".." if parts.last().is_some_and(|last| *last != "..") => {
                 parts.pop();
             }
+            ".." if path.starts_with('/') => {}
             part => parts.push(part),
         }
     }

@@ -45,3 +45,6 @@ pub use ignore::{Ignore, IgnoreError};
 
 #[cfg(test)]
 mod corpus;
+
+#[cfg(test)]
+mod tables;

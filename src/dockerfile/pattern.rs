@@ -5,7 +5,9 @@
 
 /// A pattern that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed pattern {0:?}: a '[' without its ']', an empty class, or a '\\' at the end")]
+#[error(
+    "malformed pattern {0:?}: a '[' without its ']', a class that is empty or backwards, or a '\\' at the end"
+)]
 pub struct PatternError(pub String);
 
 /// A wildcard pattern of COPY and ADD.
@@ -21,13 +23,15 @@ pub(super) enum Token {
     Any,
     /// Any number of characters but `/`.
     Star,
+    /// One character of a class, or outside of it; `/` only where `slash` is set.
     Class {
         negated: bool,
         ranges: Vec<(char, char)>,
+        slash: bool,
     },
     /// `**/`: nothing, or anything that ends in `/`.
     Directories,
-    /// `**` at the end: anything.
+    /// `**` at the end, or in front of nothing but plain text: anything.
     Everything,
 }
 
@@ -58,11 +62,21 @@ impl Pattern {
     }
 }
 
-/// Reads a pattern; `deep` knows `**`.
+/// Reads a pattern. `deep` is the dialect of `.dockerignore`: it knows `**`, its
+/// classes may hold a `/`, and a class whose range runs backwards is a mistake.
 pub(super) fn tokens(text: &str, deep: bool) -> Result<Vec<Token>, PatternError> {
     let bad = || PatternError(text.to_owned());
     let mut tokens = Vec::new();
     let mut chars = text.chars().peekable();
+    // `**text` is any path that ends in the text, also within a name.
+    if deep
+        && let Some(plain) = text.strip_prefix("**")
+        && !plain.starts_with('/')
+        && !plain.contains(['*', '?', '[', ']', '\\'])
+    {
+        tokens.push(Token::Everything);
+        chars = plain.chars().peekable();
+    }
     while let Some(c) = chars.next() {
         tokens.push(match c {
             '*' if deep && chars.peek() == Some(&'*') => {
@@ -75,7 +89,7 @@ pub(super) fn tokens(text: &str, deep: bool) -> Result<Vec<Token>, PatternError>
             '\\' => Token::Exactly(chars.next().ok_or_else(bad)?),
             '[' => {
                 let negated = chars.next_if_eq(&'^').is_some();
-                class(&mut chars, negated).ok_or_else(bad)?
+                class(&mut chars, negated, deep).ok_or_else(bad)?
             }
             c => Token::Exactly(c),
         });
@@ -84,14 +98,21 @@ pub(super) fn tokens(text: &str, deep: bool) -> Result<Vec<Token>, PatternError>
 }
 
 /// Reads a class behind its `[` and `^`; `None` if it is malformed.
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, negated: bool) -> Option<Token> {
+fn class(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    negated: bool,
+    deep: bool,
+) -> Option<Token> {
     let mut ranges = Vec::new();
     loop {
         if !ranges.is_empty() && chars.next_if_eq(&']').is_some() {
-            return Some(Token::Class { negated, ranges });
+            return Some(Token::Class { negated, ranges, slash: deep });
         }
         let low = bound(chars)?;
         let high = if chars.next_if_eq(&'-').is_some() { bound(chars)? } else { low };
+        if deep && high < low {
+            return None;
+        }
         ranges.push((low, high));
     }
 }
@@ -117,8 +138,8 @@ pub(super) fn matches(tokens: &[Token], path: &str) -> bool {
             match token {
                 Token::Exactly(wanted) if c == Some(*wanted) => next[at + 1] = true,
                 Token::Any if c.is_some_and(|c| c != '/') => next[at + 1] = true,
-                Token::Class { negated, ranges } => {
-                    if let Some(c) = c.filter(|c| *c != '/') {
+                Token::Class { negated, ranges, slash } => {
+                    if let Some(c) = c.filter(|c| *slash || *c != '/') {
                         let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
                         next[at + 1] |= inside != *negated;
                     }
