@@ -61,8 +61,9 @@ impl Flags {
             let given_twice = format!("--{name} is given twice");
             if let Some(name) = known(table.switch) {
                 let on = match value {
-                    None | Some("true") => true,
-                    Some("false") => false,
+                    None => true,
+                    Some(value) if value.eq_ignore_ascii_case("true") => true,
+                    Some(value) if value.eq_ignore_ascii_case("false") => false,
                     Some(other) => {
                         fail(format!("--{name} is true or false, not {other:?}"));
                         continue;

@@ -233,7 +233,7 @@ fn directive(
 }
 
 /// The line without a continuation mark, and whether it had one.
-fn continuation(line: &str, escape: char) -> (&str, bool) {
+pub(super) fn continuation(line: &str, escape: char) -> (&str, bool) {
     match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
         Some(rest) if !rest.ends_with(escape) => (rest, true),
         _ => (line, false),

@@ -34,6 +34,9 @@ pub use parse::parse;
 
 mod substitute;
 
+#[cfg(any(test, fuzzing))]
+pub mod print;
+
 mod expand;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
 
@@ -48,3 +51,6 @@ mod corpus;
 
 #[cfg(test)]
 mod tables;
+
+#[cfg(test)]
+mod roundtrip;

@@ -196,9 +196,9 @@ impl Parser<'_> {
     fn arg(&mut self, arguments: Part<'_>) -> Option<Vec<ArgDeclaration>> {
         let mut declarations = Vec::new();
         for word in arguments.quoted_words(self.escape) {
-            let (name, default) = match split_pair(&word) {
+            let (name, default) = match word.split_pair() {
                 Some((name, value)) => (name, Some(value)),
-                None => (word, None),
+                None => (word.word(), None),
             };
             if name.value.is_empty() {
                 self.fail(name.span, "ARG has an empty name");
@@ -212,7 +212,7 @@ impl Parser<'_> {
     fn key_values(&mut self, name: &str, arguments: Part<'_>) -> Option<Vec<KeyValue>> {
         let words = arguments.quoted_words(self.escape);
         let first = words.first()?;
-        if !first.value.contains('=') {
+        if !first.text().contains('=') {
             // The old form: one key, and the rest of the line is its value.
             let (key, value) = arguments.keyword();
             if value.is_empty() {
@@ -230,8 +230,9 @@ impl Parser<'_> {
             return Some(vec![KeyValue { key: key.word(), value: value.word() }]);
         }
         let mut pairs = Vec::new();
-        for word in &words {
-            let Some((key, value)) = split_pair(word) else {
+        for part in &words {
+            let word = part.word();
+            let Some((key, value)) = part.split_pair() else {
                 self.diagnostics.push(
                     Diagnostic::error(word.span, format!("no '=' in {:?}", word.value)).with_help(
                         format!("write {name} key=value; quote a value that has blanks"),
@@ -311,13 +312,13 @@ impl Parser<'_> {
     }
 
     fn transfer(&mut self, name: &str, flags: &Flags, arguments: Part<'_>) -> Option<Transfer> {
-        let mut words = match json(&arguments) {
-            Json::Strings(words) => words,
+        let (mut words, exec) = match json(&arguments) {
+            Json::Strings(words) => (words, true),
             Json::NotStrings => {
                 self.fail(arguments.word().span, "the exec form is an array of strings only");
                 return None;
             }
-            Json::Other => arguments.blank_separated(),
+            Json::Other => (arguments.blank_separated(), false),
         };
         let destination = words.pop();
         let (Some(destination), false) = (destination, words.is_empty()) else {
@@ -330,21 +331,30 @@ impl Parser<'_> {
             );
             return None;
         };
-        let documents = &self.line.heredocs;
-        if !documents.is_empty() && Heredoc::of_word(&destination.value).is_some() {
+        // In exec form `<<EOF` is a path like others.
+        let announced = |word: &Word| if exec { None } else { Heredoc::of_word(&word.value) };
+        if announced(&destination).is_some() {
             self.fail(destination.span, format!("the destination of {name} cannot be a heredoc"));
             return None;
         }
         let mut sources = Vec::new();
         let mut inline = Vec::new();
-        let mut unused = documents.clone().into_iter();
+        // The bodies were collected in the order of the words.
+        let mut unused = self.line.heredocs.clone().into_iter().peekable();
         for word in words {
-            // The bodies were collected in the order of the words.
-            let document = if documents.is_empty() { None } else { Heredoc::of_word(&word.value) };
-            match document.and_then(|_| unused.next()) {
-                Some(heredoc) => inline.push(InlineSource { span: word.span, heredoc }),
-                None => sources.push(word),
-            }
+            let Some(document) = announced(&word) else {
+                sources.push(word);
+                continue;
+            };
+            let Some(heredoc) = unused.next_if(|heredoc| heredoc.name == document.name) else {
+                let message = format!("the heredoc {:?} of {name} has no body", document.name);
+                self.diagnostics.push(
+                    Diagnostic::error(word.span, message)
+                        .with_help("a quote around it, or one without its pair, makes it text"),
+                );
+                return None;
+            };
+            inline.push(InlineSource { span: word.span, heredoc });
         }
         let nameless = |heredoc: &Heredoc| heredoc.name.contains(['/', ' ', '\t']);
         if unused.next().is_some() || inline.iter().any(|source| nameless(&source.heredoc)) {
@@ -471,19 +481,6 @@ impl Parser<'_> {
         }
         Some(Onbuild { trigger, instruction })
     }
-}
-
-/// `key=value`, each with its place.
-fn split_pair(word: &Word) -> Option<(Word, Word)> {
-    let equals = word.value.find('=')?;
-    let (key, value) = (&word.value[..equals], &word.value[equals + 1..]);
-    let middle = word.span.start + equals;
-    // A word that goes over a line end is longer in the file than in memory.
-    let middle = middle.min(word.span.end.saturating_sub(1));
-    Some((
-        Spanned::new(key.to_owned(), Span::new(word.span.start, middle)),
-        Spanned::new(value.to_owned(), Span::new(middle + 1, word.span.end)),
-    ))
 }
 
 fn device(text: &str) -> Result<Device, String> {

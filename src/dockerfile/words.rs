@@ -70,7 +70,7 @@ impl<'a> Part<'a> {
     }
 
     /// Words between blanks, where quotes and escapes hold a word together.
-    pub(super) fn quoted_words(&self, escape: char) -> Vec<Word> {
+    pub(super) fn quoted_words(&self, escape: char) -> Vec<Self> {
         let mut words = Vec::new();
         let mut start = None;
         let mut quote: Option<char> = None;
@@ -91,24 +91,29 @@ impl<'a> Part<'a> {
                 Some(open) if open == c => quote = None,
                 None if c.is_whitespace() => {
                     let from = start.take().unwrap_or(at);
-                    words.push(self.slice(from, at).word());
+                    words.push(self.slice(from, at));
                 }
                 None if matches!(c, '\'' | '"') => quote = Some(c),
                 _ => {}
             }
         }
         if let Some(from) = start {
-            let mut word = self.slice(from, text.len()).word();
+            let word = &text[from..];
             // A lone escape character at the end says nothing.
-            let escapes = word.value.chars().rev().take_while(|c| *c == escape).count();
-            if escapes % 2 == 1 {
-                word.value.pop();
-            }
-            if !word.value.is_empty() {
-                words.push(word);
+            let escapes = word.chars().rev().take_while(|c| *c == escape).count();
+            let end = text.len() - escapes % 2 * escape.len_utf8();
+            if end > from {
+                words.push(self.slice(from, end));
             }
         }
         words
+    }
+
+    /// `key=value`, each as a word with its place.
+    pub(super) fn split_pair(&self) -> Option<(Word, Word)> {
+        let equals = self.text().find('=')?;
+        let key = self.slice(0, equals).word();
+        Some((key, self.slice(equals + 1, self.text().len()).word()))
     }
 
     /// Takes flags (`--name`, `--name=value`) from the front; quotes and
@@ -229,11 +234,7 @@ mod tests {
         ] {
             let line = Line::of(text);
             let words = Part::whole(&line).quoted_words('\\');
-            assert_eq!(
-                words.iter().map(|w| w.value.as_str()).collect::<Vec<_>>(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(words.iter().map(Part::text).collect::<Vec<_>>(), expected, "{text}");
         }
         let line = Line::of("a   'b c'");
         let words = Part::whole(&line).blank_separated();
