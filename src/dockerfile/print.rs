@@ -21,11 +21,10 @@ pub fn print(dockerfile: &Dockerfile) -> String {
     for instruction in &dockerfile.instructions {
         let mut line = Printed { text: String::new(), escape: dockerfile.escape };
         line.instruction(&instruction.kind);
-        // A text that ends in the escape character is the file's last: nothing else can follow
-        // it but the mark of a line that never came.
+        // A text that ends in the escape character: a blank which is none for continuations, and
+        // is trimmed all the same, keeps the next line away.
         if continuation(&line.text, dockerfile.escape).1 {
-            line.text.push(' ');
-            line.text.push(dockerfile.escape);
+            line.text.push('\u{b}');
         }
         out.push_str(&line.text);
         out.push('\n');

@@ -30,21 +30,29 @@ fn tokens(pattern: &str) -> Result<Vec<Token>, ExpandError> {
     Ok(tokens)
 }
 
-/// The lengths, rising, of the prefixes of `text` that `tokens` match.
+/// How many tokens may be compared with characters for one substitution: some
+/// hundredths of a second.
+const MAX_WORK: usize = 1 << 24;
+
+/// The lengths, rising, of the prefixes of `text` that `tokens` match. Wildcards
+/// end at a line's end, as they do in `BuildKit`.
 fn prefixes(tokens: &[Token], text: &[char]) -> Vec<usize> {
     let mut reached = vec![false; text.len() + 1];
     reached[0] = true;
     for token in tokens {
         let mut next = vec![false; text.len() + 1];
         for at in (0..=text.len()).filter(|at| reached[*at]) {
+            let c = text.get(at).copied();
             match token {
-                Token::Star => {
-                    next[at..].fill(true);
-                    break;
-                }
-                Token::Any if at < text.len() => next[at + 1] = true,
-                Token::Exactly(c) if text.get(at) == Some(c) => next[at + 1] = true,
+                Token::Star => next[at] = true,
+                Token::Any if c.is_some_and(|c| c != '\n') => next[at + 1] = true,
+                Token::Exactly(wanted) if c == Some(*wanted) => next[at + 1] = true,
                 _ => {}
+            }
+        }
+        if *token == Token::Star {
+            for at in 0..text.len() {
+                next[at + 1] |= next[at] && text[at] != '\n';
             }
         }
         reached = next;
@@ -65,6 +73,9 @@ pub(super) fn trim(value: &str, pattern: &str, side: char) -> Result<String, Exp
         tokens.reverse();
         text.reverse();
     }
+    if tokens.len().saturating_mul(text.len()) > MAX_WORK {
+        return Err(ExpandError::TooSlow(pattern.to_owned()));
+    }
     let lengths = prefixes(&tokens, &text);
     let cut = if longest { lengths.last() } else { lengths.first() };
     let mut rest = text.split_off(cut.copied().unwrap_or(0));
@@ -75,21 +86,42 @@ pub(super) fn trim(value: &str, pattern: &str, side: char) -> Result<String, Exp
 }
 
 /// `${v/p/r}` and, for `all`, `${v//p/r}`: each match is the longest at its place.
+/// The result has `limit` bytes at most.
 pub(super) fn replace(
     value: &str,
     pattern: &str,
     by: &str,
     all: bool,
+    limit: usize,
 ) -> Result<String, ExpandError> {
     let tokens = tokens(pattern)?;
+    let fixed = !tokens.contains(&Token::Star);
     let text: Vec<char> = value.chars().collect();
     let mut out = String::new();
     let mut at = 0;
     let mut done = false;
+    let mut work = 0_usize;
     // Where the last match ended: an empty match directly behind it does not count.
     let mut last_end = None;
-    while at <= text.len() {
-        let found = if done { None } else { prefixes(&tokens, &text[at..]).last().copied() };
+    while at <= text.len() && out.len() <= limit {
+        let rest = &text[at..];
+        let found = if done {
+            None
+        } else if fixed {
+            // Without stars a match is as long as the pattern.
+            work += tokens.len();
+            let whole = rest.get(..tokens.len()).unwrap_or_default();
+            let same = whole.len() == tokens.len() && tokens.iter().zip(whole).all(fits);
+            same.then_some(tokens.len())
+        } else if tokens.first().zip(rest.first()).is_some_and(|pair| !fits(pair)) {
+            None
+        } else {
+            work = work.saturating_add(tokens.len().saturating_mul(rest.len()));
+            if work > MAX_WORK { None } else { prefixes(&tokens, rest).last().copied() }
+        };
+        if work > MAX_WORK {
+            return Err(ExpandError::TooSlow(pattern.to_owned()));
+        }
         match found {
             Some(length) if length > 0 || last_end != Some(at) => {
                 out.push_str(by);
@@ -105,7 +137,16 @@ pub(super) fn replace(
         out.extend(text.get(at));
         at += 1;
     }
-    Ok(out)
+    if out.len() > limit { Err(ExpandError::TooLong) } else { Ok(out) }
+}
+
+/// Whether a match can begin with this character.
+fn fits((token, c): (&Token, &char)) -> bool {
+    match token {
+        Token::Star => true,
+        Token::Any => *c != '\n',
+        Token::Exactly(wanted) => wanted == c,
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +164,8 @@ mod tests {
             ("é日x", "??", '#', "x"),
             ("é日x", "?", '%', "é日"),
             ("abc", "b", '#', "abc"),
+            ("a\nbX", "#*X", '#', "a\nbX"),
+            ("aX\nb", "%X*", '%', "aX\nb"),
         ] {
             assert_eq!(trim(value, pattern, side), Ok(expected.into()), "{value} {side}{pattern}");
         }
@@ -137,9 +180,11 @@ mod tests {
             ("ab", "", "-", true, "-a-b-"),
             ("ab", "", "-", false, "-ab"),
             ("", "x", "-", true, ""),
+            ("a1\na2", "a*", "-", true, "-\n-"),
+            ("a1\na2", "?", "-", true, "--\n--"),
         ] {
             assert_eq!(
-                replace(value, pattern, by, all),
+                replace(value, pattern, by, all, 1000),
                 Ok(expected.into()),
                 "{value} /{pattern}/"
             );

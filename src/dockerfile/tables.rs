@@ -13,6 +13,7 @@ const EXPANSION: &[(&str, usize)] = &[
     ("shell platform name", 3),
     ("shell variables", 228),
     ("shell words", 19),
+    ("yado", 75),
 ];
 
 const IGNORE: &[(&str, usize)] = &[
