@@ -9,7 +9,9 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 YADO := target/$(TARGET)/release/yado
 # The budget of the static binary: 15 MiB.
 BUDGET := 15728640
-STEPS := setup lint unit it release demo
+STEPS := setup lint unit fuzz it release demo
+# How long each fuzz target runs.
+SECONDS := 30
 
 .PHONY: test $(STEPS) install bench help
 
@@ -36,13 +38,18 @@ setup: install
 
 lint:
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked
-	shellcheck .ci/run docker/*.sh tests/*.sh benches/*.sh
+	shellcheck .ci/run fuzz/*.sh docker/*.sh tests/*.sh benches/*.sh
 
 unit:
 	cargo test --lib --bins --locked
 	cargo test --doc --locked
+
+# The parser and expansion on any input; `make fuzz SECONDS=600` before a release.
+fuzz: install
+	fuzz/run.sh $(SECONDS)
 
 # The integration tests: as root, as a user with subordinate ids, as a user with one id.
 it:

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-  make gcc libc6-dev file shellcheck
+  make gcc g++ libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   busybox-static jq curl strace time ca-certificates openssh-client
 )
