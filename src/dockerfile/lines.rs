@@ -151,12 +151,14 @@ pub(super) fn split(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Lines
     let bom = if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut reader = Reader { text: &source.text, at: bom };
     let mut in_head = true;
+    // A first line `#!…` does not end the head, but behind it `escape` says nothing.
+    let has_shebang = source.text[bom..].starts_with("#!");
     while let Some((start, raw)) = reader.next() {
         let whole = raw.trim_end_matches(['\r', '\n']);
         let text = whole.trim_start();
         let start = start + (whole.len() - text.len());
-        if in_head {
-            in_head = directive(text, start, &mut lines, diagnostics);
+        if in_head && !(has_shebang && start == bom) {
+            in_head = directive(text, start, has_shebang, &mut lines, diagnostics);
         }
         if text.is_empty() || text.starts_with('#') {
             continue;
@@ -195,6 +197,7 @@ pub(super) fn split(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Lines
 fn directive(
     text: &str,
     start: usize,
+    has_shebang: bool,
     lines: &mut Lines,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> bool {
@@ -205,6 +208,9 @@ fn directive(
     let lower = name.to_ascii_lowercase();
     if setting.is_empty() || !matches!(lower.as_str(), "syntax" | "escape" | "check") {
         return false;
+    }
+    if has_shebang && lower == "escape" {
+        return true;
     }
     let key_start = start + 1 + (key.len() - key.trim_start().len());
     let key_span = Span::new(key_start, key_start + name.len());

@@ -54,3 +54,6 @@ mod tables;
 
 #[cfg(test)]
 mod roundtrip;
+
+#[cfg(test)]
+mod nodes;

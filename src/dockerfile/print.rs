@@ -50,7 +50,7 @@ pub fn is_ambiguous(instruction: &Instruction) -> bool {
     instruction.text.contains("<<") && flags.contains(['\'', '"', '\\', '$'])
 }
 
-fn heredocs(kind: &InstructionKind) -> Vec<&Heredoc> {
+pub(super) fn heredocs(kind: &InstructionKind) -> Vec<&Heredoc> {
     fn of(transfer: &Transfer) -> Vec<&Heredoc> {
         transfer.inline.iter().map(|source| &source.heredoc).collect()
     }
