@@ -8,9 +8,8 @@ use super::{BuildError, Env};
 use crate::image::{
     Descriptor, DiffId, Document, ImageConfig, Index, Manifest, Platform, Reference,
 };
-use crate::plan::ImageRequest;
+use crate::plan::{Asked, ImageRequest};
 use crate::registry::RegistryError;
-use crate::report::Event;
 
 /// An image: its configuration and layers, the lowest first.
 #[derive(Clone, Debug)]
@@ -87,15 +86,28 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
     })?;
     let image = super::read_image(&env.store, &descriptor, platform)?;
     // An image without an index says only in its configuration what it runs on. It is
-    // taken as docker takes it, with a warning, but not kept as what it is not.
+    // taken as docker takes it (a check warns), but not kept as what it is not.
     let actual = image.config.platform();
     if !actual.satisfies(platform) {
-        let message = format!("image {reference} is for {actual}, not for {platform}");
-        env.sink.event(Event::Warning { message });
         descriptor.platform = Some(actual);
     }
     env.store.name(reference, &descriptor)?;
     Ok(image)
+}
+
+/// Finds the configuration of a base image for checks alone: in the store, and
+/// in its registry only if a check depends on it.
+pub fn find_base(
+    wanted: &ImageRequest,
+    asked: Asked,
+    env: &Env,
+) -> Result<Option<ImageConfig>, BuildError> {
+    let (reference, platform) = (&wanted.reference, &wanted.platform);
+    if asked == Asked::Again {
+        return resolve(wanted, false, env).map(|image| Some(image.config));
+    }
+    let Some(descriptor) = env.store.resolve(reference, platform)? else { return Ok(None) };
+    Ok(super::read_image(&env.store, &descriptor, platform).ok().map(|image| image.config))
 }
 
 /// Takes the documents of an image into the store; gives the manifest for the platform.

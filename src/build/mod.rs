@@ -24,10 +24,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::dockerfile::{self, Severity, Source, Span};
+use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
-use crate::plan::{self, FileSource, ImageRequest, Outcome, Plan, PlanOptions, StageId};
+use crate::plan::{self, FileSource, ImageRequest, Plan, PlanOptions, StageId, Stages};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
@@ -35,7 +35,7 @@ use crate::sandbox::{Cancellation, Identity, Isolation, Network};
 use crate::snapshot::Times;
 use crate::store::Store;
 
-pub use base::Image;
+pub use base::{Image, find_base};
 pub use error::{BuildError, ErrorKind};
 pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
 pub use push::push;
@@ -161,41 +161,35 @@ pub struct BuildResult {
 
 /// Builds an image into the store.
 pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildError> {
-    let (parsed, mut diagnostics) = dockerfile::parse(&request.dockerfile);
-    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-        return Err(rejected(request, diagnostics));
-    }
     let mut bases: BTreeMap<ImageRequest, Image> = BTreeMap::new();
-    let plan = loop {
-        let configs =
-            bases.iter().map(|(request, image)| (request.clone(), image.config.clone())).collect();
-        match plan::plan(&parsed, &request.options, &configs) {
-            Err(more) => {
-                diagnostics.extend(more);
-                return Err(rejected(request, diagnostics));
-            }
-            Ok((Outcome::Ready(plan), warnings)) => {
-                diagnostics.extend(warnings);
-                break plan;
-            }
-            Ok((Outcome::Needs(images), _)) => {
-                for (wanted, span) in images {
-                    let image = base::resolve(&wanted, request.pull, env)
-                        .map_err(|error| error.at(place(request, span)))?;
-                    bases.insert(wanted, image);
-                }
-            }
-        }
+    let ignore = request.context.as_ref().map(Context::ignore);
+    let mut find = |wanted: &ImageRequest, span, _| {
+        let image = base::resolve(wanted, request.pull, env)
+            .map_err(|error| error.at(place(request, span)))?;
+        let config = image.config.clone();
+        bases.insert(wanted.clone(), image);
+        Ok::<_, BuildError>(Some(config))
     };
-    for diagnostic in &diagnostics {
+    let (source, options) = (&request.dockerfile, &request.options);
+    let examined = plan::examine(source, options, ignore, Stages::Needed, &mut find)?;
+    let Some(plan) = examined.plan else {
+        return Err(BuildError::Dockerfile(dockerfile::render(&examined.diagnostics, source)));
+    };
+    for diagnostic in &examined.diagnostics {
         let place = diagnostic.span.map(|span| format!("{}: ", place(request, span)));
-        let message = format!("{}{}", place.unwrap_or_default(), diagnostic.message);
+        let message = format!("{}{}", place.unwrap_or_default(), diagnostic.titled());
         env.sink.event(Event::Warning { message });
     }
     for (wanted, span) in plan.stages.iter().flat_map(copied_images) {
         if !bases.contains_key(wanted) {
             let image = base::resolve(wanted, request.pull, env)
                 .map_err(|error| error.at(place(request, span)))?;
+            let (actual, platform) = (image.config.platform(), &wanted.platform);
+            if !actual.satisfies(platform) {
+                let image = &wanted.reference;
+                let message = format!("image {image} is for {actual}, not for {platform}");
+                env.sink.event(Event::Warning { message });
+            }
             bases.insert(wanted.clone(), image);
         }
     }
@@ -217,12 +211,6 @@ fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = (&ImageRequest, Sp
             _ => None,
         })
     })
-}
-
-fn rejected(request: &BuildRequest, mut diagnostics: Vec<dockerfile::Diagnostic>) -> BuildError {
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-    diagnostics.dedup();
-    BuildError::Dockerfile(dockerfile::render(&diagnostics, &request.dockerfile))
 }
 
 fn run_plan(

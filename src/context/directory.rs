@@ -49,6 +49,11 @@ impl Context {
         &self.path
     }
 
+    /// Which of its files are left out.
+    pub fn ignore(&self) -> &Ignore {
+        &self.ignore
+    }
+
     /// The directory.
     pub fn root(&self) -> &OwnedFd {
         &self.root

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Source, Span};
+use super::{Rule, Source, Span};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,12 +24,20 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The build check that it is of, if it is of one.
+    pub rule: Option<Rule>,
 }
 
 impl Diagnostic {
     /// An error at `span`.
     pub fn error(span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, span: Some(span), message: message.into(), help: None }
+        Self {
+            severity: Severity::Error,
+            span: Some(span),
+            message: message.into(),
+            help: None,
+            rule: None,
+        }
     }
 
     /// A warning at `span`.
@@ -37,11 +45,24 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(span, message) }
     }
 
+    /// A warning of a build check, at `span`.
+    pub fn check(rule: Rule, span: Span, message: impl Into<String>) -> Self {
+        Self { rule: Some(rule), ..Self::warning(span, message) }
+    }
+
     /// The same with a line of help.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// The message, with the name of the check in brackets behind it.
+    pub fn titled(&self) -> String {
+        match self.rule {
+            Some(rule) => format!("{} [{}]", self.message, rule.name()),
+            None => self.message.clone(),
+        }
     }
 
     /// The same with `did you mean …?`, if a name among `names` is near `wrong`.
@@ -74,7 +95,7 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, source: &Source) {
         Severity::Warning => "warning",
         Severity::Error => "error",
     };
-    let message = &diagnostic.message;
+    let message = diagnostic.titled();
     if let Some(span) = diagnostic.span {
         let (line, column) = source.position(span.start);
         let _ = writeln!(out, "{}:{line}:{column}: {severity}: {message}", source.name);
@@ -89,6 +110,9 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, source: &Source) {
     }
     if let Some(help) = &diagnostic.help {
         let _ = writeln!(out, "help: {help}");
+    }
+    if let Some(url) = diagnostic.rule.and_then(Rule::url) {
+        let _ = writeln!(out, "see: {url}");
     }
 }
 

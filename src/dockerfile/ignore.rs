@@ -99,6 +99,20 @@ impl Ignore {
             .is_some_and(|rule| !rule.exception)
     }
 
+    /// Whether a source of COPY, as written, finds nothing for sure: it is left
+    /// out, and no exception may lie below it or match its wildcards.
+    pub fn surely_excludes(&self, source: &str) -> bool {
+        let path = clean(source);
+        let has_exceptions = self.rules.iter().any(|rule| rule.exception);
+        if path.is_empty() {
+            let all =
+                |rule: &Rule| matches!(rule.components.join("/").as_str(), "*" | "**" | "**/*");
+            return !has_exceptions && self.rules.iter().any(all);
+        }
+        let has_wildcard = super::has_wildcard(&path);
+        self.matches(&path) && !(has_wildcard && has_exceptions) && !self.may_hold_exceptions(&path)
+    }
+
     /// Whether something below the directory `dir` may be kept although `dir`
     /// is left out. If not, a walk need not enter it.
     pub fn may_hold_exceptions(&self, dir: &str) -> bool {
@@ -223,6 +237,37 @@ mod tests {
                 Ignore::parse(text).unwrap().may_hold_exceptions(dir),
                 expected,
                 "{text:?} {dir}"
+            );
+        }
+    }
+
+    #[test]
+    fn knows_sources_that_are_left_out_for_sure() {
+        for (text, source, expected) in [
+            ("Dockerfile", "Dockerfile", true),
+            ("Dockerfile", "./Dockerfile", true),
+            ("Dockerfile", "/Dockerfile", true),
+            ("foobar", "Dockerfile", false),
+            ("docs", "docs/a.md", true),
+            ("docs", "docs/*", true),
+            ("*.md", "*.md", true),
+            ("*/tmp/*", "x/tmp/a", true),
+            ("docs\n!docs/keep", "docs", false),
+            ("docs\n!docs/keep", "docs/keep", false),
+            ("docs\n!docs/keep", "docs/other", true),
+            ("docs\n!src", "docs", true),
+            ("*\n!*/keep", "docs", false),
+            ("*.md\n!README.md", "*.md", false),
+            ("*", ".", true),
+            ("**", "/", true),
+            ("**/*", "", true),
+            ("*.md", ".", false),
+            ("*\n!a", ".", false),
+        ] {
+            assert_eq!(
+                Ignore::parse(text).unwrap().surely_excludes(source),
+                expected,
+                "{text:?} {source}"
             );
         }
     }

@@ -8,7 +8,7 @@
 
 use super::expand::{heredoc_names, shell_words};
 use super::words::{is_exec_form, split_keyword};
-use super::{Diagnostic, Source, Span, Spanned};
+use super::{Diagnostic, Rule, Source, Span, Spanned};
 
 /// A parser directive of the head of the file: `# key=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +166,7 @@ pub(super) fn split(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Lines
         let mut line = Line { text: String::new(), segments: Vec::new(), heredocs: Vec::new() };
         let (part, mut goes_on) = continuation(text, lines.escape);
         line.push(part, start);
+        let mut has_empty = false;
         while goes_on {
             let Some((start, raw)) = reader.next() else { break };
             let text = raw.trim_end_matches(['\r', '\n']);
@@ -174,13 +175,16 @@ pub(super) fn split(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Lines
                 continue;
             }
             if trimmed.is_empty() {
-                diagnostics.push(
-                    Diagnostic::warning(
-                        Span::new(start, start),
-                        "empty line within a continued instruction",
-                    )
-                    .with_help("remove it, or make it a comment; it will become an error"),
-                );
+                if !has_empty {
+                    let message = "empty line within a continued instruction";
+                    let span = Span::new(start, start);
+                    let warning = Diagnostic::check(Rule::NoEmptyContinuation, span, message);
+                    diagnostics.push(
+                        warning
+                            .with_help("remove it, or make it a comment; it will become an error"),
+                    );
+                }
+                has_empty = true;
                 continue;
             }
             let (part, more) = continuation(text, lines.escape);

@@ -11,6 +11,9 @@
 mod source;
 pub use source::{Source, Span, Spanned, Word};
 
+mod rule;
+pub use rule::Rule;
+
 mod diagnostic;
 pub use diagnostic::{Diagnostic, Severity, nearest, render};
 
@@ -39,6 +42,14 @@ pub mod print;
 
 mod expand;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
+
+mod comments;
+
+mod checks;
+pub use checks::check;
+
+mod check_options;
+pub use check_options::CheckOptions;
 
 mod pattern;
 pub use pattern::{Pattern, PatternError, has_wildcard};

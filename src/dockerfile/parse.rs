@@ -70,10 +70,6 @@ impl Parser<'_> {
         self.diagnostics.push(Diagnostic::error(span, message));
     }
 
-    fn warn(&mut self, span: Span, message: &str, help: &str) {
-        self.diagnostics.push(Diagnostic::warning(span, message).with_help(help));
-    }
-
     fn instruction(&mut self, whole: Part<'_>) -> Option<Instruction> {
         let (keyword_part, rest) = whole.keyword();
         let keyword = keyword_part.word();
@@ -131,14 +127,7 @@ impl Parser<'_> {
             "WORKDIR" => InstructionKind::Workdir(arguments.word()),
             "USER" => InstructionKind::User(arguments.word()),
             "STOPSIGNAL" => InstructionKind::Stopsignal(arguments.word()),
-            "MAINTAINER" => {
-                self.warn(
-                    keyword,
-                    "MAINTAINER is deprecated",
-                    "write LABEL org.opencontainers.image.authors=…",
-                );
-                InstructionKind::Maintainer(arguments.word())
-            }
+            "MAINTAINER" => InstructionKind::Maintainer(arguments.word()),
             "CMD" => InstructionKind::Cmd(self.command(arguments)?),
             "ENTRYPOINT" => InstructionKind::Entrypoint(self.command(arguments)?),
             "EXPOSE" => InstructionKind::Expose(arguments.blank_separated()),
@@ -183,13 +172,6 @@ impl Parser<'_> {
             );
             return None;
         }
-        if name == "scratch" || name == "context" {
-            self.warn(
-                word.span,
-                "the stage name is reserved",
-                "FROM scratch will never mean this stage; choose another name",
-            );
-        }
         Some(Spanned::new(name, word.span))
     }
 
@@ -222,11 +204,6 @@ impl Parser<'_> {
                 );
                 return None;
             }
-            self.warn(
-                key.word().span,
-                "the form without '=' is deprecated",
-                &format!("write {name} {}=\"…\"", key.text()),
-            );
             return Some(vec![KeyValue { key: key.word(), value: value.word() }]);
         }
         let mut pairs = Vec::new();

@@ -13,15 +13,20 @@ pub use model::{
 };
 
 mod copy;
+mod examine;
+mod from;
 mod history;
 mod mounts;
+mod outline;
 mod run;
 mod settings;
 mod stage;
 mod stages;
 mod variables;
 
-pub use stages::plan;
+pub use examine::{Asked, Examined, Find, examine};
+pub use outline::{Outline, OutlineArgument, OutlineMount, Target, outline, targets};
+pub use stages::{Stages, plan};
 pub use variables::DEFAULT_PATH;
 
 #[cfg(test)]

@@ -1,31 +1,65 @@
 //! The values of EXPOSE, STOPSIGNAL, --chmod, and paths of the image.
 
-/// Ports of a word of EXPOSE, as `number/protocol`; an error is a message.
-pub(super) fn ports(word: &str) -> Result<Vec<String>, String> {
-    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+/// What a word of EXPOSE says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Exposed {
+    /// The ports, as `number/protocol`.
+    pub(super) ports: Vec<String>,
+    /// Whether the protocol is in lower case.
+    pub(super) protocol_is_lower: bool,
+    /// Whether it has an address or a port of the host, which mean nothing.
+    pub(super) is_mapping: bool,
+}
+
+/// Reads a word of EXPOSE, `[[address:]host-port:]port[-port][/protocol]`; an
+/// error is a message.
+pub(super) fn ports(word: &str) -> Result<Exposed, String> {
+    let (mapping, port) = match word.rsplit_once(':') {
+        Some((mapping, port)) => (Some(mapping), port),
+        None => (None, word),
+    };
+    let (ports, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
     let protocol = if protocol.is_empty() { "tcp" } else { protocol };
-    let protocol = protocol.to_lowercase();
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+    let lower = protocol.to_lowercase();
+    if !matches!(lower.as_str(), "tcp" | "udp" | "sctp") {
         return Err(format!("the protocol is tcp, udp or sctp, not {protocol:?}"));
     }
-    if ports.contains(':') {
-        return Err(format!(
-            "{word:?}: EXPOSE takes a port of the container, without an address or a port of the host"
-        ));
+    let (first, last) = port_range(ports)?;
+    let (address, host) = match mapping {
+        None => ("", ""),
+        Some(mapping) => mapping.rsplit_once(':').unwrap_or(("", mapping)),
+    };
+    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    if !address.is_empty() && bare.parse::<std::net::IpAddr>().is_err() {
+        return Err(format!("{address:?} is no IP address"));
     }
+    if !host.is_empty() {
+        let (host_first, host_last) = port_range(host)?;
+        if last != first && host_last - host_first != last - first {
+            return Err(format!("the ranges {host:?} and {ports:?} differ in length"));
+        }
+    }
+    Ok(Exposed {
+        ports: (first..=last).map(|port| format!("{port}/{lower}")).collect(),
+        protocol_is_lower: protocol == lower,
+        is_mapping: !address.is_empty() || !host.is_empty(),
+    })
+}
+
+fn port_range(text: &str) -> Result<(u16, u16), String> {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let port = text.parse::<u16>().ok().filter(|_| digits);
         port.ok_or_else(|| format!("{text:?} is no port: a number from 0 to 65535"))
     };
-    let (first, last) = match ports.split_once('-') {
+    let (first, last) = match text.split_once('-') {
         Some((first, last)) => (number(first)?, number(last)?),
-        None => (number(ports)?, number(ports)?),
+        None => (number(text)?, number(text)?),
     };
     if last < first {
-        return Err(format!("the range {ports:?} ends before it begins"));
+        return Err(format!("the range {text:?} ends before it begins"));
     }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+    Ok((first, last))
 }
 
 /// Linux signals by name; SIGRTMIN and SIGRTMAX with offsets are known besides.
@@ -84,12 +118,35 @@ mod tests {
 
     #[test]
     fn reads_ports() {
-        let of = |ports: &[&str]| Ok(ports.iter().map(ToString::to_string).collect());
-        assert_eq!(ports("80"), of(&["80/tcp"]));
-        assert_eq!(ports("53/UDP"), of(&["53/udp"]));
-        assert_eq!(ports("80/"), of(&["80/tcp"]));
-        assert_eq!(ports("8000-8002/sctp"), of(&["8000/sctp", "8001/sctp", "8002/sctp"]));
-        for bad in ["", "x", "80/icmp", "9-8", "70000", "1-2-3", "8080:80", "+80", "80-"] {
+        let of = |ports: &[&str], protocol_is_lower, is_mapping| {
+            let ports = ports.iter().map(ToString::to_string).collect();
+            Ok(Exposed { ports, protocol_is_lower, is_mapping })
+        };
+        assert_eq!(ports("80"), of(&["80/tcp"], true, false));
+        assert_eq!(ports("53/UDP"), of(&["53/udp"], false, false));
+        assert_eq!(ports("80/"), of(&["80/tcp"], true, false));
+        let range = ["8000/sctp", "8001/sctp", "8002/sctp"];
+        assert_eq!(ports("8000-8002/sctp"), of(&range, true, false));
+        for mapping in
+            ["8080:80", "127.0.0.1:80:80", "127.0.0.1::80", "[::1]:8:80", "::1:8:80", "1-9:80"]
+        {
+            assert_eq!(ports(mapping), of(&["80/tcp"], true, true), "{mapping}");
+        }
+        assert_eq!(ports(":80"), of(&["80/tcp"], true, false));
+        for bad in [
+            "",
+            "x",
+            "80/icmp",
+            "9-8",
+            "70000",
+            "1-2-3",
+            "+80",
+            "80-",
+            "80:",
+            "x:80",
+            "1.2.3:8:80",
+            "1-3:80-81",
+        ] {
             assert!(ports(bad).is_err(), "{bad}");
         }
     }

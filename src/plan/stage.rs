@@ -3,15 +3,15 @@
 use serde_json::{Map, Value};
 
 use crate::dockerfile::{
-    CommandLine, Diagnostic, Healthcheck, Instruction, InstructionKind, KeyValue, Span, Spanned,
-    Word,
+    CommandLine, Diagnostic, Healthcheck, Instruction, InstructionKind, KeyValue, Rule, Span,
+    Spanned, Word,
 };
 use crate::image::{self, ImageConfig, Platform, RuntimeConfig};
 
-use super::settings::{is_signal, ports, resolve};
+use super::settings::{Exposed, is_signal, ports, resolve};
 use super::stages::{Draft, Planner, argument_value};
 use super::variables::{DEFAULT_PATH, Variables};
-use super::{Base, FileSource, Stage, Step, StepKind, history};
+use super::{Base, FileSource, ImageRequest, Stage, Step, StepKind, history};
 
 /// Build arguments that are settings of the builder and never reach a step.
 const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -26,6 +26,10 @@ pub(super) struct Scope {
     author: Option<String>,
     /// Whether CMD was set in this stage.
     cmd_is_own: bool,
+    /// Whether a WORKDIR of this file was before.
+    has_workdir: bool,
+    /// The base image, if its configuration cannot be had.
+    pub(super) unknown_base: Option<ImageRequest>,
 }
 
 impl Scope {
@@ -44,6 +48,11 @@ impl Scope {
         Self::of(config.config.clone(), config.author.clone())
     }
 
+    /// That of an image whose configuration cannot be had.
+    pub(super) fn unknown(request: &ImageRequest) -> Self {
+        Self { unknown_base: Some(request.clone()), ..Self::scratch() }
+    }
+
     /// That of a stage of the same file: all but its triggers, which are for
     /// those who build on the finished image.
     pub(super) fn derived(mut self) -> Self {
@@ -60,7 +69,15 @@ impl Scope {
         if variables.get("PATH").is_none() {
             variables.set("PATH", DEFAULT_PATH);
         }
-        Self { runtime, variables, arguments: Vec::new(), author, cmd_is_own: false }
+        Self {
+            runtime,
+            variables,
+            arguments: Vec::new(),
+            author,
+            cmd_is_own: false,
+            has_workdir: false,
+            unknown_base: None,
+        }
     }
 
     pub(super) fn workdir(&self) -> String {
@@ -93,6 +110,7 @@ pub(super) fn build_stage(
     triggers: &[(Instruction, char)],
 ) -> (Stage, Scope) {
     scope.cmd_is_own = false;
+    scope.variables.enter_stage(&planner.globals);
     let mut steps = Vec::new();
     let escape = planner.escape;
     let own = draft.instructions.iter().map(|instruction| (*instruction, escape, false));
@@ -104,7 +122,9 @@ pub(super) fn build_stage(
         let env = context.scope.variables.pairs().to_vec();
         let user = context.scope.runtime.user.clone();
         let workdir = context.scope.workdir();
+        context.note(instruction);
         let done = context.step(instruction);
+        planner.doubt(&scope, before);
         let span = if is_trigger { draft.span } else { instruction.span };
         if is_trigger {
             // The places of a trigger are not in this file.
@@ -169,6 +189,11 @@ impl Context<'_, '_> {
         self.scope.variables.expand(word, self.escape, self.planner.diagnostics)
     }
 
+    fn warn(&mut self, rule: Rule, span: Span, message: impl Into<String>, help: &str) {
+        let warning = Diagnostic::check(rule, span, message).with_help(help);
+        self.planner.diagnostics.push(warning);
+    }
+
     /// Expands the value of a flag, empty when it is absent.
     pub(super) fn expand_flag(&mut self, word: Option<&Word>) -> Option<Spanned<String>> {
         match word {
@@ -209,6 +234,7 @@ impl Context<'_, '_> {
                     let name = &argument.name.value;
                     let value =
                         argument_value(self.planner, &self.scope.variables, argument, self.escape);
+                    self.scope.variables.declare(name);
                     if let Some(value) = &value
                         && !NOT_IN_ENVIRONMENT.contains(&name.as_str())
                     {
@@ -254,6 +280,7 @@ impl Context<'_, '_> {
                 format!("USER {}", user.value)
             }
             InstructionKind::Cmd(command) => {
+                self.recommend_json("CMD", command);
                 let args = self.scope.command(command);
                 let created_by = format!("CMD {}", history::quoted_list(&args));
                 self.scope.runtime.cmd = Some(args).filter(|args| !args.is_empty());
@@ -261,6 +288,7 @@ impl Context<'_, '_> {
                 created_by
             }
             InstructionKind::Entrypoint(command) => {
+                self.recommend_json("ENTRYPOINT", command);
                 let args = self.scope.command(command);
                 let created_by = format!("ENTRYPOINT {}", history::quoted_list(&args));
                 self.scope.runtime.entrypoint = Some(args).filter(|args| !args.is_empty());
@@ -336,9 +364,13 @@ impl Context<'_, '_> {
         let mut all = Vec::new();
         for word in words {
             let variables = &self.scope.variables;
-            for port in variables.expand_words(word, self.escape, self.planner.diagnostics)? {
+            let words = variables.expand_words(word, self.escape, self.planner.diagnostics)?;
+            for port in words {
                 match ports(&port) {
-                    Ok(ports) => all.extend(ports),
+                    Ok(exposed) => {
+                        self.check_port(&port, &exposed, word.span);
+                        all.extend(exposed.ports);
+                    }
                     Err(message) => {
                         self.fail(word.span, message);
                         return None;
@@ -349,6 +381,31 @@ impl Context<'_, '_> {
         let exposed = all.iter().map(|port| (port.clone(), empty()));
         self.scope.runtime.exposed_ports.extend(exposed);
         Some(format!("EXPOSE {}", history::plain_list(&all)))
+    }
+
+    fn check_port(&mut self, port: &str, exposed: &Exposed, span: Span) {
+        if !exposed.protocol_is_lower {
+            let message = format!("the protocol of {port} is not in lower case");
+            let help = format!("write {}", port.to_lowercase());
+            self.warn(Rule::ExposeProtoCasing, span, message, &help);
+        }
+        if exposed.is_mapping {
+            let message =
+                format!("{port} has an address or a port of the host, which EXPOSE ignores");
+            let port = port.rsplit(':').next().unwrap_or(port);
+            let help = format!("write {port}; it will become an error");
+            self.warn(Rule::ExposeInvalidFormat, span, message, &help);
+        }
+    }
+
+    /// The shell form is for shells that the file chose itself.
+    fn recommend_json(&mut self, name: &str, command: &CommandLine) {
+        let CommandLine::Shell(word) = command else { return };
+        if self.scope.runtime.shell.as_ref().is_none_or(Vec::is_empty) {
+            let message = format!("{name} runs in a shell, which does not pass on signals");
+            let help = format!("write {name} [\"program\", \"argument\"], or name a SHELL");
+            self.warn(Rule::JsonArgsRecommended, word.span, message, &help);
+        }
     }
 
     fn healthcheck(&self, check: &Healthcheck) -> image::Healthcheck {
@@ -377,6 +434,12 @@ impl Context<'_, '_> {
             self.fail(word.span, "WORKDIR is empty after expansion");
             return None;
         }
+        if !self.scope.has_workdir && !path.starts_with('/') {
+            let message = format!("where {path:?} is depends on the base image");
+            let help = "let the first WORKDIR begin with a '/'";
+            self.warn(Rule::WorkdirRelativePath, word.span, message, help);
+        }
+        self.scope.has_workdir = true;
         let path = resolve(&self.scope.workdir(), &path);
         self.scope.runtime.working_dir.clone_from(&path);
         let created_by = format!("WORKDIR {path}");

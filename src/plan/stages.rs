@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
-    ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Severity, Source,
-    Span, Word, parse,
+    ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Rule, Severity,
+    Source, Span, Word, parse,
 };
 use crate::image::{ImageConfig, Platform, Reference};
 
+use super::from;
+use super::outline::Notes;
 use super::stage::{Scope, build_stage};
 use super::variables::{Variables, declare_global, predefined, warn_of_undeclared};
 use super::{Base, FileSource, ImageRequest, Outcome, Plan, PlanOptions, Stage, StageId};
@@ -22,8 +24,55 @@ pub fn plan(
     options: &PlanOptions,
     configs: &BTreeMap<ImageRequest, ImageConfig>,
 ) -> Result<(Outcome, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let configs =
+        configs.iter().map(|(image, config)| (image.clone(), Some(config.clone()))).collect();
+    let Planned { outcome, diagnostics, .. } =
+        plan_stages(dockerfile, options, &configs, Stages::Needed);
+    match outcome {
+        Some(outcome) => Ok((outcome, diagnostics)),
+        None => Err(diagnostics),
+    }
+}
+
+/// The configurations of base images; none for one that cannot be had.
+pub(super) type Configs = BTreeMap<ImageRequest, Option<ImageConfig>>;
+
+/// Which stages are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stages {
+    /// The target and what it needs.
+    Needed,
+    /// All of the file.
+    All,
+}
+
+/// What came of planning.
+pub(super) struct Planned {
+    /// `None` after a mistake.
+    pub(super) outcome: Option<Outcome>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) findings: Findings,
+}
+
+/// What is found out on the way.
+#[derive(Default)]
+pub(super) struct Findings {
+    /// The images that cannot be had and on which a check depends.
+    pub(super) doubts: BTreeMap<ImageRequest, Span>,
+    /// What is to be said of the stages that were planned.
+    pub(super) notes: Notes,
+}
+
+/// Plans the stages.
+pub(super) fn plan_stages(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    configs: &Configs,
+    stages: Stages,
+) -> Planned {
     let mut diagnostics = Vec::new();
-    let outcome = try_plan(dockerfile, options, configs, &mut diagnostics);
+    let mut findings = Findings::default();
+    let outcome = try_plan(dockerfile, options, configs, stages, &mut diagnostics, &mut findings);
     // A derived stage may repeat what was said of its base.
     let mut unique: Vec<Diagnostic> = Vec::new();
     for diagnostic in diagnostics {
@@ -31,12 +80,8 @@ pub fn plan(
             unique.push(diagnostic);
         }
     }
-    match outcome {
-        Some(outcome) if unique.iter().all(|d| d.severity == Severity::Warning) => {
-            Ok((outcome, unique))
-        }
-        _ => Err(unique),
-    }
+    let is_fine = unique.iter().all(|d| d.severity == Severity::Warning);
+    Planned { outcome: outcome.filter(|_| is_fine), diagnostics: unique, findings }
 }
 
 /// A stage as written.
@@ -65,8 +110,10 @@ impl Draft<'_> {
 fn try_plan(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
-    configs: &BTreeMap<ImageRequest, ImageConfig>,
+    configs: &Configs,
+    stages: Stages,
     diagnostics: &mut Vec<Diagnostic>,
+    findings: &mut Findings,
 ) -> Option<Outcome> {
     let mut globals = predefined(options);
     let drafts = drafts(dockerfile, options, &mut globals, diagnostics);
@@ -77,6 +124,7 @@ fn try_plan(
         }
         return None;
     }
+    from::check(dockerfile, &drafts, &globals, options, diagnostics);
     let target = target(&drafts, options, diagnostics)?;
     let mut declared: Vec<&str> = Vec::new();
     for instruction in &dockerfile.instructions {
@@ -97,8 +145,14 @@ fn try_plan(
         stages: Vec::new(),
         scopes: BTreeMap::new(),
         needs: BTreeMap::new(),
+        findings,
     };
-    for stage in planner.needed(target) {
+    planner.findings.notes = Notes::of_globals(dockerfile, options);
+    let wanted = match stages {
+        Stages::Needed => planner.needed(target),
+        Stages::All => drafts.iter().map(|draft| draft.id).collect(),
+    };
+    for stage in wanted {
         planner.visit(stage);
     }
     let (needs, stages) = (planner.needs, planner.stages);
@@ -123,15 +177,6 @@ fn drafts<'a>(
     for instruction in &dockerfile.instructions {
         match &instruction.kind {
             InstructionKind::From(from) => {
-                let twin = from.name.as_ref().filter(|name| {
-                    drafts.iter().any(|draft| {
-                        draft.from.name.as_ref().is_some_and(|n| n.value == name.value)
-                    })
-                });
-                if let Some(name) = twin {
-                    let message = format!("a stage before has the name {:?} too", name.value);
-                    diagnostics.push(Diagnostic::warning(name.span, message));
-                }
                 drafts.push(Draft {
                     id: StageId(u32::try_from(drafts.len()).unwrap_or(u32::MAX)),
                     from,
@@ -193,7 +238,7 @@ fn target(
 pub(super) struct Planner<'a> {
     drafts: &'a [Draft<'a>],
     pub(super) options: &'a PlanOptions,
-    configs: &'a BTreeMap<ImageRequest, ImageConfig>,
+    configs: &'a Configs,
     pub(super) globals: Variables,
     pub(super) escape: char,
     pub(super) diagnostics: &'a mut Vec<Diagnostic>,
@@ -204,6 +249,7 @@ pub(super) struct Planner<'a> {
     /// What a stage hands on to those derived from it; absent if it failed.
     scopes: BTreeMap<StageId, Scope>,
     needs: BTreeMap<ImageRequest, Span>,
+    pub(super) findings: &'a mut Findings,
 }
 
 impl Planner<'_> {
@@ -236,6 +282,7 @@ impl Planner<'_> {
         let drafts = self.drafts;
         let Some(draft) = drafts.get(id.0 as usize) else { return };
         let base = self.base(draft);
+        self.findings.notes.enter(draft, &self.globals, self.escape);
         for instruction in &draft.instructions {
             refuse_unsupported(instruction, instruction.span, "", self.diagnostics);
             self.visit_sources(draft, instruction);
@@ -245,13 +292,17 @@ impl Planner<'_> {
         let scope = match &base {
             Base::Scratch => Some(Scope::scratch()),
             Base::Stage(base) => self.scopes.get(base).cloned().map(Scope::derived),
-            Base::Image(request) => {
-                let config = self.configs.get(request);
-                if config.is_none() {
-                    self.needs.entry(request.clone()).or_insert(draft.from.image.span);
+            Base::Image(request) => match self.configs.get(request) {
+                Some(Some(config)) => {
+                    from::check_platform(config, request, draft.from.image.span, self.diagnostics);
+                    Some(Scope::of_image(config))
                 }
-                config.map(Scope::of_image)
-            }
+                Some(None) => Some(Scope::unknown(request)),
+                None => {
+                    self.needs.entry(request.clone()).or_insert(draft.from.image.span);
+                    None
+                }
+            },
         };
         let Some(mut scope) = scope else { return };
         let triggers = self.triggers(draft, &mut scope);
@@ -261,6 +312,21 @@ impl Planner<'_> {
         let (stage, scope) = build_stage(self, draft, base, platform, scope, &triggers);
         self.stages.push(stage);
         self.scopes.insert(id, scope);
+    }
+
+    /// Takes back what was said, from `before` on, of variables that an unknown
+    /// base image may set.
+    pub(super) fn doubt(&mut self, scope: &Scope, before: usize) {
+        let Some(request) = &scope.unknown_base else { return };
+        let said = self.diagnostics.split_off(before);
+        for remark in said {
+            match remark.span {
+                Some(span) if remark.rule == Some(Rule::UndefinedVar) => {
+                    self.findings.doubts.entry(request.clone()).or_insert(span);
+                }
+                _ => self.diagnostics.push(remark),
+            }
+        }
     }
 
     /// The base of a stage and the platform that it runs on.

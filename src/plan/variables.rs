@@ -1,7 +1,10 @@
 //! Variables: the global scope, that of a stage, and words expanded in them.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use crate::dockerfile::{
-    ArgDeclaration, Diagnostic, Expansion, Span, Spanned, Word, expand, nearest,
+    ArgDeclaration, Diagnostic, Expansion, Rule, Severity, Span, Spanned, Word, expand, nearest,
 };
 
 use super::PlanOptions;
@@ -14,22 +17,52 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 /// Variables in the order of their first setting; a later value replaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Variables(Vec<(String, String)>);
+pub(super) struct Variables {
+    pairs: Vec<(String, String)>,
+    /// What an ARG of this scope names, perhaps without a value.
+    declared: BTreeSet<String>,
+    /// What the ARGs before the first FROM name; for hints within a stage, and
+    /// `None` where FROM itself is read.
+    globals: Option<BTreeSet<String>>,
+}
 
 impl Variables {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        match self.0.iter_mut().find(|(other, _)| other == name) {
+        match self.pairs.iter_mut().find(|(other, _)| other == name) {
             Some((_, old)) => value.clone_into(old),
-            None => self.0.push((name.to_owned(), value.to_owned())),
+            None => self.pairs.push((name.to_owned(), value.to_owned())),
         }
     }
 
+    /// Notes an ARG; without a value it is empty, but no mistake.
+    pub(super) fn declare(&mut self, name: &str) {
+        self.declared.insert(name.to_owned());
+    }
+
+    /// Makes these the variables of a stage below `globals`.
+    pub(super) fn enter_stage(&mut self, globals: &Self) {
+        self.globals = Some(globals.declared.clone());
+    }
+
     pub(super) fn pairs(&self) -> &[(String, String)] {
-        &self.0
+        &self.pairs
+    }
+
+    /// The variables whose value `word` asks for and gets.
+    pub(super) fn used_by(&self, word: &Word, escape: char) -> BTreeSet<String> {
+        let used = RefCell::new(BTreeSet::new());
+        let lookup = |name: &str| {
+            let value = self.get(name)?;
+            used.borrow_mut().insert(name.to_owned());
+            Some(value.to_owned())
+        };
+        // A mistake in the word is reported where it is expanded.
+        let _ = expand(&word.value, escape, &lookup);
+        used.into_inner()
     }
 
     /// Expands `word`, with a warning for each variable that nobody set.
@@ -43,14 +76,19 @@ impl Variables {
         Some(Spanned::new(expansion.text, word.span))
     }
 
-    /// Expands `word` and splits it at unquoted blanks.
+    /// Expands `word` and splits it at unquoted blanks; as in `BuildKit`, without
+    /// a warning.
     pub(super) fn expand_words(
         &self,
         word: &Word,
         escape: char,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Vec<String>> {
-        Some(self.expansion(word, escape, diagnostics)?.words)
+        let mut remarks = Vec::new();
+        let expansion = self.expansion(word, escape, &mut remarks);
+        remarks.retain(|remark| remark.severity == Severity::Error);
+        diagnostics.extend(remarks);
+        Some(expansion?.words)
     }
 
     fn expansion(
@@ -77,12 +115,27 @@ impl Variables {
         span: Span,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        for name in &expansion.unset {
-            let warning = Diagnostic::warning(span, format!("the variable {name} is not set here"));
-            let near = nearest(name, self.0.iter().map(|(name, _)| name.as_str()));
-            diagnostics.push(match near {
-                Some(near) => warning.with_help(format!("did you mean {near}?")),
-                None => warning.with_help(format!("declare it with ARG {name} in this scope")),
+        for name in expansion.unset.iter().filter(|name| !self.declared.contains(*name)) {
+            let names = self.pairs.iter().map(|(name, _)| name.as_str());
+            let names = names.chain(self.declared.iter().map(String::as_str));
+            let near = nearest(name, names).map(|near| format!("did you mean {near}?"));
+            diagnostics.push(match &self.globals {
+                None => {
+                    let message = format!("no ARG before the first FROM declares {name}");
+                    let help = near.unwrap_or_else(|| format!("write ARG {name} above it"));
+                    Diagnostic::check(Rule::UndefinedArgInFrom, span, message).with_help(help)
+                }
+                Some(globals) => {
+                    let help = if globals.contains(name) {
+                        format!(
+                            "an ARG before FROM is not seen in a stage; repeat ARG {name} in it"
+                        )
+                    } else {
+                        near.unwrap_or_else(|| format!("declare it with ARG {name} in this stage"))
+                    };
+                    let message = format!("the variable {name} is not set here");
+                    Diagnostic::check(Rule::UndefinedVar, span, message).with_help(help)
+                }
             });
         }
     }
@@ -140,11 +193,16 @@ pub(super) fn declare_global(
     let name = &argument.name.value;
     if let Some(value) = build_arg(options, name) {
         globals.set(name, value);
-    } else if let Some(default) = &argument.default
-        && let Some(value) = globals.expand(default, escape, diagnostics)
-    {
-        globals.set(name, &value.value);
+    } else if let Some(default) = &argument.default {
+        let mut remarks = Vec::new();
+        if let Some(value) = globals.expand(default, escape, &mut remarks) {
+            globals.set(name, &value.value);
+        }
+        // No check is about variables in these.
+        remarks.retain(|remark| remark.severity == Severity::Error);
+        diagnostics.extend(remarks);
     }
+    globals.declare(name);
 }
 
 /// Warns of build arguments that no ARG of the file declares.
