@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
-use super::{BuildError, Env};
+use super::{BuildError, Env, layout};
 use crate::image::{
     Descriptor, DiffId, Document, ImageConfig, Index, Manifest, Platform, Reference,
 };
-use crate::plan::{Asked, ImageRequest};
+use crate::plan::{Asked, ImageRequest, ImageSource};
 use crate::registry::RegistryError;
 
 /// An image: its configuration and layers, the lowest first.
@@ -70,7 +70,14 @@ fn as_oci(media_type: &str) -> Result<&str, String> {
 /// in its registry, from where manifest and configuration are taken into the store.
 pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Image, BuildError> {
     env.check_cancelled()?;
-    let (reference, platform) = (&wanted.reference, &wanted.platform);
+    let platform = &wanted.platform;
+    let reference = match &wanted.source {
+        ImageSource::Registry(reference) => reference,
+        ImageSource::Layout { path, tag, digest } => {
+            let (tag, digest) = (tag.as_deref(), digest.as_ref());
+            return layout::resolve(&wanted.source, path, tag, digest, platform, env);
+        }
+    };
     if !pull && let Some(descriptor) = env.store.resolve(reference, platform)? {
         // What a name leads to may have been lost to a power cut; then it is pulled again.
         if let Ok(image) = super::read_image(&env.store, &descriptor, platform) {
@@ -102,10 +109,12 @@ pub fn find_base(
     asked: Asked,
     env: &Env,
 ) -> Result<Option<ImageConfig>, BuildError> {
-    let (reference, platform) = (&wanted.reference, &wanted.platform);
-    if asked == Asked::Again {
-        return resolve(wanted, false, env).map(|image| Some(image.config));
-    }
+    let reference = match &wanted.source {
+        ImageSource::Registry(reference) if asked != Asked::Again => reference,
+        // A layout is read from the disk.
+        _ => return resolve(wanted, false, env).map(|image| Some(image.config)),
+    };
+    let platform = &wanted.platform;
     let Some(descriptor) = env.store.resolve(reference, platform)? else { return Ok(None) };
     Ok(super::read_image(&env.store, &descriptor, platform).ok().map(|image| image.config))
 }
@@ -154,7 +163,7 @@ pub(super) fn no_platform(index: &Index, platform: &Platform) -> String {
     format!("there is none for {platform}, only for {}", offered.join(", "))
 }
 
-/// Downloads the layers of all base images that the store lacks, at once.
+/// Fetches the layers of all base images that the store lacks: those of registries at once.
 pub(super) fn fetch_layers(
     bases: &BTreeMap<ImageRequest, Image>,
     env: &Env,
@@ -165,7 +174,12 @@ pub(super) fn fetch_layers(
     for (request, image) in bases {
         for layer in &image.layers {
             if !env.store.has_blob(&layer.blob) && seen.insert(&layer.blob.digest) {
-                wanted.push((&request.reference, &layer.blob));
+                match &request.source {
+                    ImageSource::Registry(reference) => wanted.push((reference, &layer.blob)),
+                    ImageSource::Layout { path, .. } => {
+                        layout::copy_blob(path, &layer.blob, env)?;
+                    }
+                }
             }
         }
     }

@@ -119,6 +119,9 @@ pub enum BuildError {
     /// Of the output.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// An input that is not there.
+    #[error("{0}")]
+    Missing(String),
     /// Something that is not supported yet.
     #[error("{0}")]
     Unsupported(String),
@@ -180,9 +183,8 @@ impl BuildError {
             Self::Exit(code) => ErrorKind::Step(*code),
             Self::Signal(signal) => ErrorKind::Step(128 + signal),
             Self::Sandbox(SandboxError::Program(_)) => ErrorKind::Step(127),
-            Self::Context(ContextError::Missing(_) | ContextError::Open { .. }) => {
-                ErrorKind::Missing
-            }
+            Self::Missing(_) => ErrorKind::Missing,
+            Self::Context(error) if error.is_missing() => ErrorKind::Missing,
             Self::Pull { source, .. } | Self::Push { source, .. } => match source.kind() {
                 registry::Kind::Auth => ErrorKind::Auth,
                 registry::Kind::NotFound => ErrorKind::Missing,

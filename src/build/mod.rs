@@ -8,8 +8,10 @@
 mod agent;
 mod base;
 mod caches;
+mod contexts;
 mod error;
 mod export;
+mod layout;
 mod mounts;
 mod push;
 mod run;
@@ -23,11 +25,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::context::Context;
+use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
-use crate::plan::{self, FileSource, ImageRequest, Plan, PlanOptions, StageId, Stages};
+use crate::plan::{
+    self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, StageId, Stages,
+};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
@@ -43,6 +47,7 @@ pub use run::{ExecRequest, exec};
 pub use secrets::{Agents, Secrets};
 pub use tree::Overlays;
 
+use contexts::Contexts;
 use stage::StageResult;
 
 /// 1980-01-01: the epoch of what has no base image; zip archives know no older date.
@@ -57,7 +62,9 @@ pub struct BuildRequest {
     pub dockerfile: Source,
     /// The build context; without one, COPY has only stages and images.
     pub context: Option<Context>,
-    /// Arguments, target, platform and labels.
+    /// Where the files of the named contexts are that are [`plan::NamedContext::Files`].
+    pub contexts: BTreeMap<String, ContextLocation>,
+    /// Arguments, target, platform, labels and what named contexts there are.
     pub options: PlanOptions,
     /// Annotations of the manifest.
     pub annotations: Vec<(String, String)>,
@@ -186,7 +193,7 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
                 .map_err(|error| error.at(place(request, span)))?;
             let (actual, platform) = (image.config.platform(), &wanted.platform);
             if !actual.satisfies(platform) {
-                let image = &wanted.reference;
+                let image = &wanted.source;
                 let message = format!("image {image} is for {actual}, not for {platform}");
                 env.sink.event(Event::Warning { message });
             }
@@ -219,10 +226,11 @@ fn run_plan(
     plan: &Plan,
     bases: &BTreeMap<ImageRequest, Image>,
 ) -> Result<BuildResult, BuildError> {
+    let contexts = Contexts::new(&request.contexts);
     let mut results: BTreeMap<StageId, StageResult> = BTreeMap::new();
     let mut counter = stage::Counter::default();
     for stage in &plan.stages {
-        let result = stage::run(stage, request, env, bases, &results, &mut counter)?;
+        let result = stage::run(stage, request, env, bases, &contexts, &results, &mut counter)?;
         results.insert(stage.id, result);
     }
     let target = plan.stages.iter().find(|stage| stage.id == plan.target);
@@ -239,9 +247,10 @@ fn run_plan(
         cached: counter.cached,
         bases: bases
             .iter()
-            .map(|(request, image)| {
+            .filter_map(|(request, image)| {
+                let ImageSource::Registry(reference) = &request.source else { return None };
                 let layers = image.layers.iter().map(|layer| layer.blob.digest.clone()).collect();
-                (request.reference.clone(), layers)
+                Some((reference.clone(), layers))
             })
             .collect(),
     })

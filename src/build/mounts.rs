@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::agent::AgentSocket;
+use super::contexts::Opened;
 use super::stage::Context;
 use super::steps::{open, source_layers};
 use super::tree::{Bottom, Tree};
@@ -204,7 +205,9 @@ pub(super) fn owner(attributes: Attributes, env: &Env) -> (u32, u32) {
 
 /// Files of a build context, as opposed to those of layers.
 pub(super) struct Local<'a> {
-    from: &'a context::Context,
+    from: Opened<'a>,
+    /// What it is, for people.
+    place: String,
 }
 
 pub(super) fn local<'a>(
@@ -212,8 +215,15 @@ pub(super) fn local<'a>(
     context: &Context<'a>,
 ) -> Result<Option<Local<'a>>, BuildError> {
     match from {
+        FileSource::Named(name) => {
+            let from = Opened::Named(context.contexts.get(name)?);
+            Ok(Some(Local { from, place: format!("the context {name}") }))
+        }
         FileSource::Context => match &context.request.context {
-            Some(from) => Ok(Some(Local { from })),
+            Some(from) => {
+                let place = "the build context".to_owned();
+                Ok(Some(Local { from: Opened::Main(from), place }))
+            }
             None => Err(context::ContextError::Missing(
                 "this build has no context to mount; give a directory instead of -".to_owned(),
             )
@@ -228,9 +238,9 @@ impl Local<'_> {
     fn find(&self, source: &str) -> Result<PathBuf, BuildError> {
         let include = |path: &Path, is_dir| self.from.include(path, is_dir);
         // A name of a mount is no pattern, but brackets are hardly ever in one.
-        let found = context::select(self.from.root(), source, &include, "the build context")?;
+        let found = context::select(self.from.root(), source, &include, &self.place)?;
         found.into_iter().next().ok_or_else(|| {
-            context::ContextError::Missing(format!("{source} is not in the build context")).into()
+            context::ContextError::Missing(format!("{source} is not in {}", self.place)).into()
         })
     }
 

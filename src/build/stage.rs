@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::base::{Image, Layer};
+use super::contexts::Contexts;
 use super::tree::Tree;
 use super::{BuildError, BuildRequest, Env, steps};
 use crate::cache::{self, Record, RecordedLayer};
@@ -58,6 +59,7 @@ pub(super) struct Context<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) env: &'a Env,
     pub(super) bases: &'a BTreeMap<ImageRequest, Image>,
+    pub(super) contexts: &'a Contexts<'a>,
     pub(super) stages: &'a BTreeMap<StageId, StageResult>,
 }
 
@@ -67,10 +69,11 @@ pub(super) fn run(
     request: &BuildRequest,
     env: &Env,
     bases: &BTreeMap<ImageRequest, Image>,
+    contexts: &Contexts<'_>,
     stages: &BTreeMap<StageId, StageResult>,
     counter: &mut Counter,
 ) -> Result<StageResult, BuildError> {
-    let context = Context { request, env, bases, stages };
+    let context = Context { request, env, bases, contexts, stages };
     let mut result = begin(stage, &context)?;
     let mut tree = Tree::new(request.timestamps.times(result.epoch));
     let total = stage.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32;
@@ -166,9 +169,8 @@ fn run_step(
     }
     let layer = steps::run(step, id, state, tree, context)?;
     // Else the cache would give for these files what others became.
-    if step.file_sources().contains(&&FileSource::Context)
-        && steps::key(step, state, context)? != key
-    {
+    let local = |from: &&FileSource| matches!(from, FileSource::Context | FileSource::Named(_));
+    if step.file_sources().iter().any(local) && steps::key(step, state, context)? != key {
         return Err(ContextError::Changed.into());
     }
     let recorded = layer.as_ref().map(|layer| RecordedLayer {

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -57,7 +58,7 @@ pub(super) fn key(
                     copy.inline.iter().flat_map(|file| [file.name.as_str(), &file.content]),
                 );
             match &copy.from {
-                FileSource::Context => {
+                FileSource::Context | FileSource::Named(_) => {
                     let files = Selection::of_context(copy, context)?;
                     let include = files.include();
                     let digest = content_digest(files.root(), &files.paths, &include)?;
@@ -95,7 +96,7 @@ pub(super) fn run(
             run::run_step(step, run, id, state, tree, prepared, context)
         })?,
         StepKind::Copy(copy) => match &copy.from {
-            FileSource::Context => {
+            FileSource::Context | FileSource::Named(_) => {
                 let files = Selection::of_context(copy, context)?;
                 tree.change(&state.layers, Bottom::Empty, env, |path, owners| {
                     apply(path, copy, &files, owners, state, context)
@@ -142,7 +143,7 @@ pub(super) fn source_layers<'a>(
     context: &'a Context<'_>,
 ) -> Result<&'a [Layer], BuildError> {
     let layers = match from {
-        FileSource::Context => None,
+        FileSource::Context | FileSource::Named(_) => None,
         FileSource::Stage(id) => context.stages.get(id).map(|stage| stage.layers.as_slice()),
         FileSource::Image(request) => {
             context.bases.get(request).map(|image: &Image| image.layers.as_slice())
@@ -162,6 +163,7 @@ struct Selection<'a> {
 
 enum Root<'a> {
     Context(&'a crate::context::Context),
+    Named(Arc<crate::context::Context>),
     Tree(OwnedFd, Owners<'a>),
     /// Nothing but here-documents.
     Nothing(OwnedFd),
@@ -169,6 +171,10 @@ enum Root<'a> {
 
 impl<'a> Selection<'a> {
     fn of_context(copy: &Copy, context: &Context<'a>) -> Result<Self, BuildError> {
+        if let FileSource::Named(name) = &copy.from {
+            let from = context.contexts.get(name)?;
+            return Self::new(Root::Named(from), copy, &format!("the context {name}"));
+        }
         let Some(from) = &context.request.context else {
             if let Some(source) = copy.sources.first() {
                 return Err(ContextError::Missing(format!(
@@ -233,6 +239,7 @@ impl<'a> Selection<'a> {
     fn root(&self) -> &OwnedFd {
         match &self.root {
             Root::Context(context) => context.root(),
+            Root::Named(context) => context.root(),
             Root::Tree(root, _) | Root::Nothing(root) => root,
         }
     }
@@ -241,13 +248,14 @@ impl<'a> Selection<'a> {
     fn owners(&self) -> Owners<'a> {
         match &self.root {
             Root::Tree(_, owners) => *owners,
-            Root::Context(_) | Root::Nothing(_) => Owners::Real,
+            Root::Context(_) | Root::Named(_) | Root::Nothing(_) => Owners::Real,
         }
     }
 
     fn hidden(&self, path: &Path, is_dir: bool) -> Include {
         match &self.root {
             Root::Context(context) => context.include(path, is_dir),
+            Root::Named(context) => context.include(path, is_dir),
             Root::Tree(..) | Root::Nothing(_) => Include::Yes,
         }
     }
@@ -290,11 +298,11 @@ fn apply(
     let owner = match &copy.chown {
         Some(text) => Some(Users::read(&root).map_err(passwd_error)?.owner(text)?),
         // Whose the files of a checkout are says nothing; in a stage it does.
-        None if copy.from == FileSource::Context => Some((0, 0)),
+        None if matches!(copy.from, FileSource::Context | FileSource::Named(_)) => Some((0, 0)),
         None => None,
     };
     let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
-    let local = matches!(files.root, Root::Context(_));
+    let local = matches!(files.root, Root::Context(_) | Root::Named(_));
     let mut sources: Vec<Source> = files
         .paths
         .iter()

@@ -39,6 +39,10 @@ pub(super) struct Flags {
     /// Set a build argument; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
+    /// What NAME stands for in FROM, --from and from=: a directory, docker-image://IMAGE,
+    /// oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::contexts::parse)]
+    build_context: Vec<super::contexts::BuildContext>,
     /// Build this stage
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
@@ -338,9 +342,11 @@ impl Flags {
         };
         let build_args = self.build_args();
         let compression = compression_of(outputs)?;
+        let (kinds, contexts) = super::contexts::collect(&self.build_context)?;
         Ok(BuildRequest {
             dockerfile,
             context,
+            contexts,
             annotations: self.annotation.clone(),
             pull: self.pull,
             no_cache: self.no_cache,
@@ -357,6 +363,7 @@ impl Flags {
                 platform: self.platform.clone().unwrap_or_else(Platform::host),
                 build_platform: Platform::host(),
                 labels: self.label.clone(),
+                contexts: kinds,
             },
         })
     }

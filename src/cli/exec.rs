@@ -8,7 +8,7 @@ use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
 use crate::build::{self, BuildError, ExecRequest};
 use crate::image::{Platform, Reference};
-use crate::plan::ImageRequest;
+use crate::plan::{ImageRequest, ImageSource};
 use crate::sandbox::{Content, Exit, Mount, Network};
 
 /// The flags of `yado exec`.
@@ -75,7 +75,10 @@ pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
         })
         .collect();
     let request = ExecRequest {
-        image: ImageRequest { reference: flags.image, platform: Platform::host() },
+        image: ImageRequest {
+            source: ImageSource::Registry(flags.image),
+            platform: Platform::host(),
+        },
         pull: flags.pull,
         args: flags.command,
         env,
@@ -85,7 +88,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Result<ExitCode, CliError> {
         mounts: flags.volume,
         add_hosts: flags.add_host,
     };
-    let name = request.image.reference.to_string();
+    let name = request.image.source.to_string();
     let code = match build::exec(&request, &session.env).map_err(|e| explain(e, &name))? {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,

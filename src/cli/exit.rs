@@ -133,9 +133,8 @@ pub(super) fn code(error: &CliError) -> u8 {
         CliError::Sandbox(_) => 71,
         CliError::Store(_) => 74,
         CliError::Credentials(CredentialsError::Malformed { .. }) => 65,
-        CliError::Missing(_)
-        | CliError::Credentials(CredentialsError::Read { .. })
-        | CliError::Context(ContextError::Open { .. } | ContextError::Missing(_)) => 66,
+        CliError::Missing(_) | CliError::Credentials(CredentialsError::Read { .. }) => 66,
+        CliError::Context(error) if error.is_missing() => 66,
         CliError::Credentials(_) => 77,
         CliError::Context(_) => 65,
     }

@@ -6,12 +6,14 @@
 //! nothing.
 
 mod directory;
+mod location;
 mod select;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use directory::Context;
+pub use location::ContextLocation;
 pub use select::{content_digest, select};
 
 /// What is wrong with a build context.
@@ -25,6 +27,15 @@ pub enum ContextError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// One of those that have a name.
+    #[error("context {name}")]
+    Named {
+        /// The name.
+        name: String,
+        /// Why it cannot be used.
+        #[source]
+        source: Box<ContextError>,
     },
     /// The ignore file cannot be read or understood.
     #[error("{path}: {problem}", path = path.display())]
@@ -52,4 +63,15 @@ pub enum ContextError {
     /// A source that is not there.
     #[error("{0}")]
     Missing(String),
+}
+
+impl ContextError {
+    /// Whether something is not there.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Missing(_) | Self::Open { .. } => true,
+            Self::Named { source, .. } => source.is_missing(),
+            _ => false,
+        }
+    }
 }

@@ -3,8 +3,9 @@
 use crate::dockerfile::{Diagnostic, Spanned, Transfer, expand_heredoc};
 
 use super::settings::{is_mode, resolve};
-use super::stage::Context;
-use super::{Copy, FileSource, InlineFile, StepKind};
+use super::stage::{Context, Scope};
+use super::stages::Draft;
+use super::{Copy, FileSource, InlineFile, Step, StepKind};
 
 impl Context<'_, '_> {
     pub(super) fn copy(
@@ -97,6 +98,31 @@ impl Context<'_, '_> {
             exclude,
         };
         Some((format!("{} # buildkit", words.join(" ")), StepKind::Copy(copy)))
+    }
+}
+
+/// The step by which a stage gets all files of the named context that is its base.
+pub(super) fn whole_context(name: String, draft: &Draft<'_>, scope: &Scope) -> Step {
+    let span = draft.from.image.span;
+    let created_by = format!("FROM {name}");
+    Step {
+        span,
+        text: created_by.clone(),
+        created_by,
+        env: scope.variables.pairs().to_vec(),
+        user: String::new(),
+        workdir: "/".to_owned(),
+        kind: StepKind::Copy(Copy {
+            add: false,
+            from: FileSource::Named(name),
+            sources: vec![Spanned::new(".".to_owned(), span)],
+            inline: Vec::new(),
+            destination: "/".to_owned(),
+            destination_is_directory: true,
+            chown: None,
+            chmod: None,
+            exclude: Vec::new(),
+        }),
     }
 }
 

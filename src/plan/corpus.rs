@@ -2,7 +2,8 @@
 //! dump of the plan. `UPDATE_EXPECT=1` rewrites the dumps.
 //!
 //! A line of `args.txt` is `build-arg NAME=value`, `label NAME=value`,
-//! `target NAME`, `platform P`, `build-platform P`, or `no-configs`: then the
+//! `target NAME`, `platform P`, `build-platform P`, `context NAME=KIND` with one of
+//! `files`, `scratch`, `image:REFERENCE`, `target:STAGE`; or `no-configs`: then the
 //! wanted images are shown instead of found.
 
 use std::collections::BTreeMap;
@@ -37,6 +38,40 @@ fn image(path: &str) -> Option<&'static str> {
     })
 }
 
+fn file_source(from: &FileSource) -> String {
+    match from {
+        FileSource::Context => "context".to_owned(),
+        FileSource::Named(name) => format!("named context {name}"),
+        FileSource::Stage(id) => format!("stage {}", id.0),
+        FileSource::Image(request) => format!("image {}", request.source),
+    }
+}
+
+fn mount_kind(kind: &MountKind) -> String {
+    let attributes = |a: &Attributes| format!("{:o} {}:{}", a.mode, a.uid, a.gid);
+    match kind {
+        MountKind::Bind { from, source, read_only } => {
+            let access = if *read_only { "ro" } else { "rw" };
+            format!("bind {source} from {} {access}", file_source(from))
+        }
+        MountKind::Cache { id, seed, read_only, sharing } => {
+            let access = if *read_only { "ro" } else { "rw" };
+            let seed = match seed {
+                Seed::Empty(a) => attributes(a),
+                Seed::Files { from, source } => format!("{source} from {}", file_source(from)),
+            };
+            format!("cache {id} of {seed} {sharing:?} {access}")
+        }
+        MountKind::Tmpfs { size } => format!("tmpfs of {size}"),
+        MountKind::Secret { id, env, required, attributes: a } => {
+            format!("secret {id} env {env:?} required {required} {}", attributes(a))
+        }
+        MountKind::Ssh { id, required, attributes: a } => {
+            format!("ssh {id} required {required} {}", attributes(a))
+        }
+    }
+}
+
 fn dump_step(out: &mut String, step: &Step) {
     let _ = writeln!(out, "  {}", step.text.replace('\n', "\\n"));
     let _ = writeln!(out, "    history {:?}", step.created_by);
@@ -65,15 +100,11 @@ fn dump_step(out: &mut String, step: &Step) {
             }
             for mount in &run.mounts {
                 let target = mount.target.as_deref().unwrap_or("no file");
-                let _ = writeln!(out, "    mount at {target}: {:?}", mount.kind);
+                let _ = writeln!(out, "    mount at {target}: {}", mount_kind(&mount.kind));
             }
         }
         StepKind::Copy(copy) => {
-            let from = match &copy.from {
-                FileSource::Context => "context".to_owned(),
-                FileSource::Stage(id) => format!("stage {}", id.0),
-                FileSource::Image(request) => format!("image {}", request.reference),
-            };
+            let from = file_source(&copy.from);
             let sources: Vec<&String> = copy.sources.iter().map(|source| &source.value).collect();
             let directory = if copy.destination_is_directory { " (directory)" } else { "" };
             let _ = writeln!(out, "    from {from} {sources:?} to {}{directory}", copy.destination);
@@ -99,6 +130,7 @@ fn dump(source: &Source, args: &str) -> String {
         platform: "linux/amd64".parse().unwrap(),
         build_platform: "linux/amd64".parse().unwrap(),
         labels: Vec::new(),
+        contexts: BTreeMap::new(),
     };
     let mut configs_known = true;
     for line in args.lines() {
@@ -113,6 +145,19 @@ fn dump(source: &Source, args: &str) -> String {
             "target" => options.target = Some(value.to_owned()),
             "platform" => options.platform = value.parse().unwrap(),
             "build-platform" => options.build_platform = value.parse().unwrap(),
+            "context" => {
+                let (name, kind) = pair();
+                let kind = match kind.split_once(':') {
+                    None if kind == "files" => NamedContext::Files,
+                    None if kind == "scratch" => NamedContext::Scratch,
+                    Some(("image", name)) => {
+                        NamedContext::Image(ImageSource::Registry(name.parse().unwrap()))
+                    }
+                    Some(("target", name)) => NamedContext::Stage(name.to_owned()),
+                    _ => panic!("unknown kind of context {kind}"),
+                };
+                options.contexts.insert(context_name(&name).unwrap(), kind);
+            }
             "no-configs" => configs_known = false,
             other => panic!("unknown option {other}"),
         }
@@ -124,7 +169,8 @@ fn dump(source: &Source, args: &str) -> String {
         match plan(&dockerfile, &options, &configs) {
             Ok((Outcome::Needs(needs), _)) if configs_known => {
                 for request in needs.into_keys() {
-                    let json = image(request.reference.repository().path()).unwrap();
+                    let ImageSource::Registry(reference) = &request.source else { unreachable!() };
+                    let json = image(reference.repository().path()).unwrap();
                     configs.insert(request, serde_json::from_str(json).unwrap());
                 }
             }
@@ -136,7 +182,7 @@ fn dump(source: &Source, args: &str) -> String {
         None => {}
         Some(Outcome::Needs(needs)) => {
             for request in needs.keys() {
-                let _ = writeln!(out, "needs {} for {}", request.reference, request.platform);
+                let _ = writeln!(out, "needs {} for {}", request.source, request.platform);
             }
         }
         Some(Outcome::Ready(plan)) => {
@@ -145,7 +191,7 @@ fn dump(source: &Source, args: &str) -> String {
                     Base::Scratch => "scratch".to_owned(),
                     Base::Stage(id) => format!("stage {}", id.0),
                     Base::Image(request) => {
-                        format!("{} for {}", request.reference, request.platform)
+                        format!("{} for {}", request.source, request.platform)
                     }
                 };
                 let target = if stage.id == plan.target { " (target)" } else { "" };

@@ -160,6 +160,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::plan::ImageSource;
 
     /// The images that cases build on.
     fn image(path: &str) -> Option<ImageConfig> {
@@ -187,6 +188,7 @@ mod tests {
             platform: "linux/amd64".parse().unwrap(),
             build_platform: "linux/amd64".parse().unwrap(),
             labels: Vec::new(),
+            contexts: std::collections::BTreeMap::new(),
         };
         for line in args.lines() {
             match line.split_once(' ').unwrap() {
@@ -207,7 +209,8 @@ mod tests {
         let ignore = read("ignore.txt").map(|text| Ignore::parse(&text).unwrap());
         let options = options(&read("args.txt").unwrap_or_default());
         let mut find = |request: &ImageRequest, _, _| {
-            Ok::<_, std::convert::Infallible>(image(request.reference.repository().path()))
+            let ImageSource::Registry(reference) = &request.source else { unreachable!() };
+            Ok::<_, std::convert::Infallible>(image(reference.repository().path()))
         };
         let Ok(examined) = examine(&source, &options, ignore.as_ref(), stages, &mut find);
         let mut lines: Vec<String> = Vec::new();

@@ -126,6 +126,6 @@ pub(super) fn check_platform(
     {
         return;
     }
-    let message = format!("image {} is for {actual}, not for {wanted}", request.reference);
+    let message = format!("image {} is for {actual}, not for {wanted}", request.source);
     diagnostics.push(Diagnostic::check(Rule::InvalidBaseImagePlatform, span, message));
 }

@@ -2,9 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 
 use crate::dockerfile::{Network, Security, Sharing, Span, Spanned};
-use crate::image::{Platform, Reference, RuntimeConfig};
+use crate::image::{Digest, Platform, Reference, RuntimeConfig};
 
 /// What a build is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,20 +21,81 @@ pub struct PlanOptions {
     pub build_platform: Platform,
     /// `--label`, for the target stage.
     pub labels: Vec<(String, String)>,
+    /// `--build-context`: what names stand for, before stages and images. The
+    /// names are as [`context_name`] gives them.
+    pub contexts: BTreeMap<String, NamedContext>,
+}
+
+/// What a name of `--build-context` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A tree of files; the builder knows where they are.
+    Files,
+    /// An image.
+    Image(ImageSource),
+    /// Nothing: `docker-image://scratch`.
+    Scratch,
+    /// A stage of the same file.
+    Stage(String),
+}
+
+/// The form in which names of contexts are compared: a reference in its short form,
+/// so that `alpine`, `alpine:latest` and `docker.io/library/alpine` are one name.
+/// `None` if it is no name, or one that has a meaning of its own.
+pub fn context_name(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    if lower == "scratch" || lower == "context" {
+        return None;
+    }
+    let reference = name.parse::<Reference>().or_else(|_| lower.parse::<Reference>());
+    let full = reference.ok()?.to_string();
+    let short = full.strip_prefix("docker.io/library/").unwrap_or(&full);
+    Some(short.strip_suffix(":latest").unwrap_or(short).to_owned())
+}
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageSource {
+    /// In a registry, or in the store under this name.
+    Registry(Reference),
+    /// In an OCI layout: a directory.
+    Layout {
+        /// The directory.
+        path: PathBuf,
+        /// The name in its index.
+        tag: Option<String>,
+        /// The digest of a manifest or index; it decides over the tag.
+        digest: Option<Digest>,
+    },
+}
+
+impl fmt::Display for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(f),
+            Self::Layout { path, tag, digest } => {
+                write!(f, "oci-layout://{}", path.display())?;
+                if let Some(tag) = tag {
+                    write!(f, ":{tag}")?;
+                }
+                digest.as_ref().map_or(Ok(()), |digest| write!(f, "@{digest}"))
+            }
+        }
+    }
 }
 
 /// An image for a platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRequest {
     /// The image.
-    pub reference: Reference,
+    pub source: ImageSource,
     /// The platform.
     pub platform: Platform,
 }
 
 impl ImageRequest {
-    fn key(&self) -> (&Reference, String) {
-        (&self.reference, self.platform.to_string())
+    fn key(&self) -> (&ImageSource, String) {
+        (&self.source, self.platform.to_string())
     }
 }
 
@@ -294,6 +357,8 @@ pub struct Copy {
 pub enum FileSource {
     /// The build context.
     Context,
+    /// The files that a name of `--build-context` stands for.
+    Named(String),
     /// An earlier stage.
     Stage(StageId),
     /// An image.

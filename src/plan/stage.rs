@@ -11,7 +11,7 @@ use crate::image::{self, ImageConfig, Platform, RuntimeConfig};
 use super::settings::{Exposed, is_signal, ports, resolve};
 use super::stages::{Draft, Planner, argument_value};
 use super::variables::{DEFAULT_PATH, Variables};
-use super::{Base, FileSource, ImageRequest, Stage, Step, StepKind, history};
+use super::{Base, FileSource, ImageRequest, Stage, Step, StepKind, copy, history};
 
 /// Build arguments that are settings of the builder and never reach a step.
 const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -100,7 +100,7 @@ impl Scope {
 }
 
 /// Makes the steps of a stage; `triggers` (with the escape character of each)
-/// come first.
+/// come first. Before them come the `files` of a named context, if it is the base.
 pub(super) fn build_stage(
     planner: &mut Planner<'_>,
     draft: &Draft<'_>,
@@ -108,10 +108,12 @@ pub(super) fn build_stage(
     platform: Platform,
     mut scope: Scope,
     triggers: &[(Instruction, char)],
+    files: Option<String>,
 ) -> (Stage, Scope) {
     scope.cmd_is_own = false;
     scope.variables.enter_stage(&planner.globals);
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> =
+        files.map(|name| copy::whole_context(name, draft, &scope)).into_iter().collect();
     let escape = planner.escape;
     let own = draft.instructions.iter().map(|instruction| (*instruction, escape, false));
     let all = triggers.iter().map(|(instruction, escape)| (instruction, *escape, true)).chain(own);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
     ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Rule, Severity,
-    Source, Span, Word, parse,
+    Source, Span, Spanned, Word, parse,
 };
 use crate::image::{ImageConfig, Platform, Reference};
 
@@ -12,7 +12,10 @@ use super::from;
 use super::outline::Notes;
 use super::stage::{Scope, build_stage};
 use super::variables::{Variables, declare_global, predefined, warn_of_undeclared};
-use super::{Base, FileSource, ImageRequest, Outcome, Plan, PlanOptions, Stage, StageId};
+use super::{
+    Base, FileSource, ImageRequest, ImageSource, NamedContext, Outcome, Plan, PlanOptions, Stage,
+    StageId, context_name,
+};
 
 /// Plans a build.
 ///
@@ -89,7 +92,10 @@ pub(super) struct Draft<'a> {
     pub(super) id: StageId,
     pub(super) from: &'a From,
     pub(super) span: Span,
+    /// Empty if a named context stands in the stage's place.
     pub(super) instructions: Vec<&'a Instruction>,
+    /// Whether one does.
+    replaced: bool,
 }
 
 impl Draft<'_> {
@@ -116,7 +122,14 @@ fn try_plan(
     findings: &mut Findings,
 ) -> Option<Outcome> {
     let mut globals = predefined(options);
-    let drafts = drafts(dockerfile, options, &mut globals, diagnostics);
+    let mut drafts = drafts(dockerfile, options, &mut globals, diagnostics);
+    for draft in &mut drafts {
+        let name = draft.from.name.as_ref().and_then(|name| context_name(&name.value));
+        draft.replaced = name.is_some_and(|name| options.contexts.contains_key(&name));
+        if draft.replaced {
+            draft.instructions.clear();
+        }
+    }
     if drafts.is_empty() {
         if diagnostics.iter().all(|d| d.severity == Severity::Warning) {
             let error = Diagnostic::error(Span::default(), "there is no FROM, so nothing to build");
@@ -182,6 +195,7 @@ fn drafts<'a>(
                     from,
                     span: instruction.span,
                     instructions: Vec::new(),
+                    replaced: false,
                 });
             }
             kind => match (drafts.last_mut(), kind) {
@@ -234,6 +248,25 @@ fn target(
     None
 }
 
+/// What a name leads to.
+enum Found {
+    Stage(StageId),
+    /// A named context of files, by its key.
+    Files(String),
+    Image(ImageSource),
+    Scratch,
+    /// A named context that stands for a stage which is not there.
+    NoStage(String),
+}
+
+/// What a stage begins with.
+struct Foundation {
+    base: Base,
+    /// The named context whose files are there from the start.
+    files: Option<String>,
+    platform: Platform,
+}
+
 /// The way from the target down to what it needs.
 pub(super) struct Planner<'a> {
     drafts: &'a [Draft<'a>],
@@ -264,8 +297,10 @@ impl Planner<'_> {
                 continue;
             }
             // Mistakes are reported when the stage is planned.
-            let image = self.globals.expand(&draft.from.image, self.escape, &mut Vec::new());
-            needed.extend(image.and_then(|image| self.earlier(draft, &image.value)));
+            let found = self.base_name(draft, &mut Vec::new());
+            if let Some(Found::Stage(base)) = found.and_then(|name| self.find(draft, &name.value)) {
+                needed.insert(base);
+            }
             for instruction in &draft.instructions {
                 needed.extend(self.stages_of(draft, instruction));
             }
@@ -281,13 +316,13 @@ impl Planner<'_> {
         }
         let drafts = self.drafts;
         let Some(draft) = drafts.get(id.0 as usize) else { return };
-        let base = self.base(draft);
         self.findings.notes.enter(draft, &self.globals, self.escape);
+        let foundation = self.foundation(draft);
         for instruction in &draft.instructions {
             refuse_unsupported(instruction, instruction.span, "", self.diagnostics);
             self.visit_sources(draft, instruction);
         }
-        let Some((base, platform)) = base else { return };
+        let Some(Foundation { base, files, platform }) = foundation else { return };
         self.bases.insert(id, (base.clone(), platform.clone()));
         let scope = match &base {
             Base::Scratch => Some(Scope::scratch()),
@@ -305,11 +340,11 @@ impl Planner<'_> {
             },
         };
         let Some(mut scope) = scope else { return };
-        let triggers = self.triggers(draft, &mut scope);
+        let triggers = if draft.replaced { Vec::new() } else { self.triggers(draft, &mut scope) };
         for (instruction, _) in &triggers {
             self.visit_sources(draft, instruction);
         }
-        let (stage, scope) = build_stage(self, draft, base, platform, scope, &triggers);
+        let (stage, scope) = build_stage(self, draft, base, platform, scope, &triggers, files);
         self.stages.push(stage);
         self.scopes.insert(id, scope);
     }
@@ -329,10 +364,25 @@ impl Planner<'_> {
         }
     }
 
+    /// What FROM names; for a stage that a named context replaces, that context.
+    fn base_name(
+        &self,
+        draft: &Draft<'_>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Spanned<String>> {
+        match &draft.from.name {
+            Some(name) if draft.replaced => Some(name.clone()),
+            _ => self.globals.expand(&draft.from.image, self.escape, diagnostics),
+        }
+    }
+
     /// The base of a stage and the platform that it runs on.
-    fn base(&mut self, draft: &Draft<'_>) -> Option<(Base, Platform)> {
+    fn foundation(&mut self, draft: &Draft<'_>) -> Option<Foundation> {
         let from = draft.from;
-        let image = self.globals.expand(&from.image, self.escape, self.diagnostics)?;
+        let mut mistakes = Vec::new();
+        let image = self.base_name(draft, &mut mistakes);
+        self.diagnostics.append(&mut mistakes);
+        let image = image?;
         let mut platform = self.options.platform.clone();
         if let Some(word) = &from.platform {
             let text = self.globals.expand(word, self.escape, self.diagnostics)?;
@@ -352,16 +402,41 @@ impl Planner<'_> {
             );
             return None;
         }
-        if image.value == "scratch" {
-            return Some((Base::Scratch, platform));
-        }
-        if let Some(base) = self.earlier(draft, &image.value) {
-            self.visit(base);
-            let inherited = self.bases.get(&base).map(|(_, platform)| platform.clone());
-            return Some((Base::Stage(base), inherited.unwrap_or(platform)));
-        }
-        let reference = self.reference(&image.value, image.span)?;
-        Some((Base::Image(ImageRequest { reference, platform: platform.clone() }), platform))
+        let found = match self.find_by_name(draft, &image.value) {
+            Some(found) => found,
+            None if image.value == "scratch" => Found::Scratch,
+            None => Found::Image(ImageSource::Registry(self.reference(&image.value, image.span)?)),
+        };
+        let mut files = None;
+        let base = match found {
+            Found::Scratch => Base::Scratch,
+            Found::Files(name) => {
+                files = Some(name);
+                Base::Scratch
+            }
+            Found::Stage(base) => {
+                self.visit(base);
+                if let Some((_, inherited)) = self.bases.get(&base) {
+                    platform = inherited.clone();
+                }
+                Base::Stage(base)
+            }
+            Found::Image(source) => {
+                Base::Image(ImageRequest { source, platform: platform.clone() })
+            }
+            Found::NoStage(stage) => {
+                self.no_stage(&image.value, &stage, image.span);
+                return None;
+            }
+        };
+        Some(Foundation { base, files, platform })
+    }
+
+    fn no_stage(&mut self, name: &str, stage: &str, span: Span) {
+        let message = format!(
+            "the context {name:?} stands for the stage {stage:?}, and there is none of that name before this one"
+        );
+        self.diagnostics.push(Diagnostic::error(span, message));
     }
 
     fn reference(&mut self, text: &str, span: Span) -> Option<Reference> {
@@ -400,19 +475,37 @@ impl Planner<'_> {
         };
         let found = names.into_iter().filter_map(|name| self.find(draft, &name.value));
         found
-            .filter_map(|source| match source {
-                FileSource::Stage(stage) => Some(stage),
+            .filter_map(|found| match found {
+                Found::Stage(stage) => Some(stage),
                 _ => None,
             })
             .collect()
     }
 
-    /// What `--from=name` means, if it is no image.
-    fn find(&self, draft: &Draft<'_>, name: &str) -> Option<FileSource> {
-        if let Ok(number) = name.parse::<u32>() {
-            return (number < draft.id.0).then_some(FileSource::Stage(StageId(number)));
-        }
-        self.earlier(draft, name).map(FileSource::Stage)
+    /// What a name leads to, by number too, if it is no image of a registry.
+    fn find(&self, draft: &Draft<'_>, name: &str) -> Option<Found> {
+        self.numbered(draft, name).map(Found::Stage).or_else(|| self.find_by_name(draft, name))
+    }
+
+    fn numbered(&self, draft: &Draft<'_>, name: &str) -> Option<StageId> {
+        let number = name.parse::<u32>().ok()?;
+        (number < draft.id.0).then_some(StageId(number))
+    }
+
+    /// The same, but by name only: named contexts come before stages.
+    fn find_by_name(&self, draft: &Draft<'_>, name: &str) -> Option<Found> {
+        let key = context_name(name);
+        let context = key.and_then(|key| self.options.contexts.get_key_value(&key));
+        Some(match context {
+            None => Found::Stage(self.earlier(draft, name)?),
+            Some((key, NamedContext::Files)) => Found::Files(key.clone()),
+            Some((_, NamedContext::Image(source))) => Found::Image(source.clone()),
+            Some((_, NamedContext::Scratch)) => Found::Scratch,
+            Some((_, NamedContext::Stage(stage))) => {
+                let found = self.numbered(draft, stage).or_else(|| self.earlier(draft, stage));
+                found.map_or_else(|| Found::NoStage(stage.clone()), Found::Stage)
+            }
+        })
     }
 
     /// What `--from=name` means, mistakes reported at `span`.
@@ -430,8 +523,22 @@ impl Planner<'_> {
             );
             return None;
         }
-        if let Some(found) = self.find(draft, name) {
-            return Some(found);
+        match self.find(draft, name) {
+            Some(Found::Stage(stage)) => return Some(FileSource::Stage(stage)),
+            Some(Found::Files(key)) => return Some(FileSource::Named(key)),
+            Some(Found::Image(source)) => {
+                let platform = platform.clone();
+                return Some(FileSource::Image(ImageRequest { source, platform }));
+            }
+            Some(Found::NoStage(stage)) => {
+                self.no_stage(name, &stage, span);
+                return None;
+            }
+            Some(Found::Scratch) => {
+                self.diagnostics.push(Diagnostic::error(span, "scratch has no files to copy from"));
+                return None;
+            }
+            None => {}
         }
         let lower = name.to_lowercase();
         let here = draft.id.0 as usize;
@@ -450,8 +557,8 @@ impl Planner<'_> {
             self.diagnostics.push(Diagnostic::error(span, "scratch has no files to copy from"));
             return None;
         }
-        let reference = self.reference(name, span)?;
-        Some(FileSource::Image(ImageRequest { reference, platform: platform.clone() }))
+        let source = ImageSource::Registry(self.reference(name, span)?);
+        Some(FileSource::Image(ImageRequest { source, platform: platform.clone() }))
     }
 
     /// The triggers of the base, which the stage takes over and does not hand on.

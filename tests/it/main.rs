@@ -9,6 +9,7 @@ mod support;
 
 mod bad_input;
 mod config;
+mod contexts;
 mod copy;
 mod determinism;
 mod exec;
