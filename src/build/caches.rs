@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 
+use super::copy::source_layers;
 use super::mounts::{inside, local, make_dir, owner};
 use super::stage::Context;
-use super::steps::{self, source_layers};
+use super::steps;
 use super::tree::Tree;
 use super::{BuildError, Env};
 use crate::cache::Key;
 use crate::dockerfile::Sharing;
 use crate::plan::Seed;
 use crate::report::Event;
-use crate::rootfs::{CopyRequest, Include, Ledger, Owners, Source};
+use crate::rootfs::{CopyRequest, Filter, Include, Ledger, Origin, Owners, Source};
 use crate::sandbox::{Identity, View};
 use crate::snapshot::Times;
 use crate::store::{Cache, CacheAccess};
@@ -109,20 +110,24 @@ fn copy_tree(from: &Path, from_owners: Owners<'_>, to: &Path, env: &Env) -> Resu
         rustix::fs::chown(to, Some(user), Some(group)).map_err(|e| fail(e.into()))?;
     }
     let ledger = Ledger::new(to).map_err(fail)?;
+    let root = steps::open(from)?;
+    let origin = Origin {
+        root: &root,
+        owners: from_owners,
+        owner: None,
+        mtime: None,
+        xattrs: true,
+        hard_links: true,
+    };
+    let include: Filter<'_> = Box::new(|_, _| Include::Yes);
     let request = CopyRequest {
-        sources: &[Source::Path(PathBuf::from("."))],
-        source_root: &steps::open(from)?,
-        include: &|_, _| Include::Yes,
+        sources: vec![Source::Path { origin, path: PathBuf::from("."), include, unpack: false }],
         destination: Path::new("/"),
         destination_is_directory: true,
         owner: None,
         chmod: None,
-        mtime: None,
-        xattrs: true,
-        hard_links: true,
-        source_owners: from_owners,
         owners: env.owners(&ledger),
     };
-    crate::rootfs::copy(&steps::open(to)?, &request)?;
+    crate::rootfs::copy(&steps::open(to)?, request)?;
     Ok(())
 }

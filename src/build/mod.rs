@@ -9,6 +9,7 @@ mod agent;
 mod base;
 mod caches;
 mod contexts;
+mod copy;
 mod error;
 mod export;
 mod layout;

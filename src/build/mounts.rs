@@ -7,15 +7,16 @@ use rustix::fs::{Mode, OFlags};
 
 use super::agent::AgentSocket;
 use super::contexts::Opened;
+use super::copy::source_layers;
 use super::stage::Context;
-use super::steps::{open, source_layers};
+use super::steps::open;
 use super::tree::{Bottom, Tree};
 use super::{BuildError, Env, caches};
 use crate::cache::Key;
 use crate::context::{self, content_digest};
 use crate::image::Digest;
 use crate::plan::{Attributes, FileSource, Mount, MountKind};
-use crate::rootfs::{CopyRequest, Ledger, Owners, Source};
+use crate::rootfs::{CopyRequest, Filter, Ledger, Origin, Owners, Source};
 use crate::sandbox::{self, Content};
 use crate::snapshot::Times;
 use crate::store::Cache;
@@ -238,7 +239,13 @@ impl Local<'_> {
     fn find(&self, source: &str) -> Result<PathBuf, BuildError> {
         let include = |path: &Path, is_dir| self.from.include(path, is_dir);
         // A name of a mount is no pattern, but brackets are hardly ever in one.
-        let found = context::select(self.from.root(), source, &include, &self.place)?;
+        let place = context::Place {
+            root: self.from.root(),
+            name: &self.place,
+            include: &include,
+            reason: &|path| self.from.reason(path),
+        };
+        let found = context::select(place, source)?;
         found.into_iter().next().ok_or_else(|| {
             context::ContextError::Missing(format!("{source} is not in {}", self.place)).into()
         })
@@ -247,7 +254,7 @@ impl Local<'_> {
     /// The digest of what `source` holds.
     pub(super) fn digest(&self, source: &str) -> Result<Digest, BuildError> {
         let include = |path: &Path, is_dir| self.from.include(path, is_dir);
-        Ok(content_digest(self.from.root(), &[self.find(source)?], &include)?)
+        Ok(content_digest(self.from.root(), &self.find(source)?, &include)?)
     }
 
     /// A copy of `source` that belongs to root, as a checkout's owners say nothing.
@@ -271,22 +278,24 @@ impl Local<'_> {
             path: parent.to_owned(),
             source,
         })?;
-        let include = |path: &Path, is_dir| self.from.include(path, is_dir);
+        let origin = Origin {
+            root: self.from.root(),
+            owners: Owners::Real,
+            owner: Some((0, 0)),
+            mtime: None,
+            xattrs: false,
+            hard_links: true,
+        };
+        let include: Filter<'_> = Box::new(|path, is_dir| self.from.include(path, is_dir));
         let request = CopyRequest {
-            sources: &[Source::Path(path)],
-            source_root: self.from.root(),
-            include: &include,
+            sources: vec![Source::Path { origin, path, include, unpack: false }],
             destination: &destination,
             destination_is_directory: false,
             owner: Some((0, 0)),
             chmod: None,
-            mtime: None,
-            xattrs: false,
-            hard_links: true,
-            source_owners: Owners::Real,
             owners: env.owners(&ledger),
         };
-        crate::rootfs::copy(&open(parent)?, &request)?;
+        crate::rootfs::copy(&open(parent)?, request)?;
         Ok(copied)
     }
 }

@@ -15,6 +15,8 @@ pub struct Context {
     path: PathBuf,
     root: OwnedFd,
     ignore: Ignore,
+    /// The file that the patterns are from.
+    ignore_file: PathBuf,
 }
 
 impl Context {
@@ -28,20 +30,29 @@ impl Context {
             name.push(".dockerignore");
             PathBuf::from(name)
         });
-        let mut ignore = Ignore::default();
+        let (mut ignore, mut ignore_file) = (Ignore::default(), PathBuf::new());
         for candidate in beside.into_iter().chain([path.join(".dockerignore")]) {
             let fail = |problem| ContextError::Ignore { path: candidate.clone(), problem };
             match fs::read(&candidate) {
                 Ok(bytes) => {
                     let text = String::from_utf8_lossy(&bytes);
                     ignore = Ignore::parse(&text).map_err(|e| fail(e.to_string()))?;
+                    ignore_file = candidate;
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(fail(error.to_string())),
             }
         }
-        Ok(Self { path: path.to_owned(), root, ignore })
+        Ok(Self { path: path.to_owned(), root, ignore, ignore_file })
+    }
+
+    /// Opens the directory `path` with all that is in it.
+    pub fn open_all(path: &Path) -> Result<Self, ContextError> {
+        let root = crate::fs::open_dir(path)
+            .map_err(|source| ContextError::Open { path: path.to_owned(), source })?;
+        let (ignore, ignore_file) = (Ignore::default(), PathBuf::new());
+        Ok(Self { path: path.to_owned(), root, ignore, ignore_file })
     }
 
     /// Where it is.
@@ -69,5 +80,13 @@ impl Context {
         } else {
             Include::No
         }
+    }
+
+    /// Why a file does not take part: the line of the ignore file that says so.
+    pub fn reason(&self, path: &Path) -> Option<String> {
+        let path = path.to_string_lossy();
+        let (line, text) = self.ignore.reason(&path)?;
+        let file = self.ignore_file.file_name().unwrap_or_default().to_string_lossy();
+        Some(format!("{file}, line {line}: {text}"))
     }
 }

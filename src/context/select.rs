@@ -1,6 +1,6 @@
 //! Which files a source names, and the digest of what is in them.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -17,29 +17,47 @@ use crate::rootfs::Include;
 
 type Filter<'a> = &'a dyn Fn(&Path, bool) -> Include;
 
-/// The files that the source `text` names below `root`: one, or for a pattern
-/// any number, sorted. `place` says for people what `root` is. A link is left out
-/// with what it leads to, lest it be a way round the ignore file.
-pub fn select(
-    root: &OwnedFd,
-    text: &str,
-    include: Filter<'_>,
-    place: &str,
-) -> Result<Vec<PathBuf>, ContextError> {
+/// Where sources are looked for.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "a function has none")]
+pub struct Place<'a> {
+    /// The directory.
+    pub root: &'a OwnedFd,
+    /// What it is, for people.
+    pub name: &'a str,
+    /// Which files take part, and why one does not.
+    pub include: Filter<'a>,
+    /// Why a file does not take part.
+    pub reason: &'a dyn Fn(&Path) -> Option<String>,
+}
+
+/// The files that the source `text` names: one, or for a pattern any number,
+/// sorted. A link is left out with what it leads to, lest it be a way round the
+/// ignore file.
+pub fn select(place: Place<'_>, text: &str) -> Result<Vec<PathBuf>, ContextError> {
+    let Place { root, include, .. } = place;
     let path = clamp(text);
     if !has_wildcard(text) {
         return match open_in_root(root, &path, OFlags::PATH, Mode::empty()) {
             Ok(followed) if takes_part(root, &path, &followed, include)? => Ok(vec![path]),
-            Ok(_) => Err(ContextError::Missing(format!(
-                "{text} is not in {place}: it is excluded by the ignore file"
-            ))),
+            Ok(followed) => {
+                let real = path_below(root, &followed).unwrap_or_default();
+                let reason = (place.reason)(&path).or_else(|| (place.reason)(&real));
+                let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                Err(ContextError::Missing(format!(
+                    "{text} is not in {}: it is excluded by the ignore file{reason}",
+                    place.name
+                )))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(ContextError::Missing(missing(root, text, &path, place)))
+                Err(ContextError::Missing(missing(place, text, &path)))
             }
             Err(source) => Err(ContextError::Read { path, source }),
         };
     }
     let mut found = vec![PathBuf::new()];
+    // What a wildcard found is not entered if it is a link.
+    let mut follow = OFlags::empty();
     for component in path.components() {
         let component = component.as_os_str().to_string_lossy();
         let pattern =
@@ -47,14 +65,14 @@ pub fn select(
         let mut next = Vec::new();
         for dir in found {
             let fail = |source: io::Error| ContextError::Read { path: dir.clone(), source };
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | follow;
             let fd = match open_in_root(root, &dir, flags, Mode::empty()) {
                 Ok(fd) => fd,
-                // A file or a dangling link, where the pattern goes on below it.
+                // A file or a link, where the pattern goes on below it.
                 Err(error)
                     if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotADirectory | io::ErrorKind::NotFound
+                        error.raw_os_error(),
+                        Some(libc::ENOTDIR | libc::ENOENT | libc::ELOOP)
                     ) =>
                 {
                     continue;
@@ -68,6 +86,9 @@ pub fn select(
             }
         }
         found = next;
+        if has_wildcard(&component) {
+            follow = OFlags::NOFOLLOW;
+        }
     }
     let mut shown = Vec::new();
     for path in found {
@@ -115,7 +136,8 @@ fn clamp(text: &str) -> PathBuf {
 }
 
 /// Says what is missing: the file, or what a link leads to; and what is near.
-fn missing(root: &OwnedFd, text: &str, path: &Path, place: &str) -> String {
+fn missing(searched: Place<'_>, text: &str, path: &Path) -> String {
+    let Place { root, name: place, include, .. } = searched;
     let parent = path.parent().unwrap_or(Path::new(""));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let Ok(dir) = open_in_root(root, parent, flags, Mode::empty()) else {
@@ -131,7 +153,9 @@ fn missing(root: &OwnedFd, text: &str, path: &Path, place: &str) -> String {
     let names: Vec<String> = crate::fs::list(&dir)
         .unwrap_or_default()
         .iter()
-        .map(|entry| String::from_utf8_lossy(entry.name.to_bytes()).into_owned())
+        .map(|entry| (String::from_utf8_lossy(entry.name.to_bytes()).into_owned(), entry.is_dir))
+        .filter(|(name, is_dir)| include(&parent.join(name), *is_dir) != Include::No)
+        .map(|(name, _)| name)
         .collect();
     let wrong = name.to_string_lossy();
     match nearest(&wrong, names.iter().map(String::as_str)) {
@@ -142,74 +166,55 @@ fn missing(root: &OwnedFd, text: &str, path: &Path, place: &str) -> String {
     }
 }
 
-/// A digest of all that a copy of `sources` takes over: names, kinds, modes,
-/// link targets and contents. Not times and owners, which are the checkout's.
+/// A digest of all that a copy of the file or directory `source` takes over: names,
+/// kinds, modes, link targets and contents. Not times and owners, which are the
+/// checkout's. What `include` leaves out has no part in it.
 pub fn content_digest(
     root: &OwnedFd,
-    sources: &[PathBuf],
+    source: &Path,
     include: Filter<'_>,
 ) -> Result<Digest, ContextError> {
     let mut hasher = Hasher::new();
-    for source in sources {
-        let fail = |source_error| ContextError::Read { path: source.clone(), source: source_error };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let fd = open_in_root(root, source, flags, Mode::empty()).map_err(fail)?;
-        // What is below a link is asked for under its own path.
-        let path = path_below(root, &fd).map_err(fail)?;
-        // The name of the source decides where it lands; the path to it does not.
-        hash_opened(
-            &mut hasher,
-            &fd,
-            &path,
-            source.file_name().unwrap_or_default().as_bytes(),
-            include,
-        )?;
-    }
+    let fail = |source_error| ContextError::Read { path: source.into(), source: source_error };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let fd = open_in_root(root, source, flags, Mode::empty()).map_err(fail)?;
+    // What is below a link is asked for under its own path.
+    let path = path_below(root, &fd).map_err(fail)?;
+    // The name of the source decides where it lands; the path to it does not.
+    let name = source.file_name().unwrap_or_default().as_bytes();
+    hash_opened(&mut hasher, &fd, &path, name, include)?;
     Ok(hasher.finish())
 }
 
+/// Whether anything below it took part, if it is a directory.
 fn hash_opened(
     hasher: &mut Hasher,
     fd: &OwnedFd,
     path: &Path,
     name: &[u8],
     include: Filter<'_>,
-) -> Result<(), ContextError> {
+) -> Result<bool, ContextError> {
     let fail = |source| ContextError::Read { path: path.to_owned(), source };
     let stat = rustix::fs::fstat(fd).map_err(|e| fail(e.into()))?;
     field(hasher, name);
     hasher.update(&stat.st_mode.to_le_bytes());
+    let mut any = false;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
             for entry in crate::fs::list(fd).map_err(fail)? {
                 let name = OsStr::from_bytes(entry.name.to_bytes());
                 let path = path.join(name);
-                if include(&path, entry.is_dir) == Include::No {
+                let part = include(&path, entry.is_dir);
+                if part == Include::No {
                     continue;
                 }
-                let fail = |source| ContextError::Read { path: path.clone(), source };
-                let stat = rustix::fs::statat(fd, &entry.name, AtFlags::SYMLINK_NOFOLLOW)
-                    .map_err(|e| fail(e.into()))?;
-                match FileType::from_raw_mode(stat.st_mode) {
-                    FileType::Symlink => {
-                        let target = rustix::fs::readlinkat(fd, &entry.name, Vec::new())
-                            .map_err(|e| fail(e.into()))?;
-                        field(hasher, name.as_bytes());
-                        field(hasher, b"link");
-                        field(hasher, target.to_bytes());
-                    }
-                    FileType::RegularFile | FileType::Directory => {
-                        let flags =
-                            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                        let below = rustix::fs::openat(fd, &entry.name, flags, Mode::empty())
-                            .map_err(|e| fail(e.into()))?;
-                        hash_opened(hasher, &below, &path, name.as_bytes(), include)?;
-                    }
-                    _ => {
-                        field(hasher, name.as_bytes());
-                        hasher.update(&stat.st_mode.to_le_bytes());
-                        hasher.update(&stat.st_rdev.to_le_bytes());
-                    }
+                // A directory that is there only for what is below it may turn out to
+                // be there for nothing.
+                let before = (part == Include::Below).then(|| hasher.clone());
+                if hash_entry(hasher, fd, &entry.name, &path, include)? || before.is_none() {
+                    any = true;
+                } else if let Some(before) = before {
+                    *hasher = before;
                 }
             }
             field(hasher, b"/");
@@ -228,7 +233,40 @@ fn hash_opened(
         }
         _ => {}
     }
-    Ok(())
+    Ok(any)
+}
+
+fn hash_entry(
+    hasher: &mut Hasher,
+    dir: &OwnedFd,
+    name: &CStr,
+    path: &Path,
+    include: Filter<'_>,
+) -> Result<bool, ContextError> {
+    let fail = |source| ContextError::Read { path: path.to_owned(), source };
+    let stat =
+        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| fail(e.into()))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => {
+            let target =
+                rustix::fs::readlinkat(dir, name, Vec::new()).map_err(|e| fail(e.into()))?;
+            field(hasher, name.to_bytes());
+            field(hasher, b"link");
+            field(hasher, target.to_bytes());
+        }
+        FileType::RegularFile | FileType::Directory => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let below =
+                rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
+            return hash_opened(hasher, &below, path, name.to_bytes(), include);
+        }
+        _ => {
+            field(hasher, name.to_bytes());
+            hasher.update(&stat.st_mode.to_le_bytes());
+            hasher.update(&stat.st_rdev.to_le_bytes());
+        }
+    }
+    Ok(false)
 }
 
 /// Adds a field whose end is part of what is hashed.
@@ -248,6 +286,36 @@ mod tests {
         Include::Yes
     }
 
+    fn place<'a>(root: &'a OwnedFd, name: &'a str, include: Filter<'a>) -> Place<'a> {
+        Place { root, name, include, reason: &|_| Some("why".to_owned()) }
+    }
+
+    #[test]
+    fn a_directory_counts_only_for_what_takes_part() -> Result<(), Box<dyn std::error::Error>> {
+        let temp = TempDir::new("below");
+        let path = temp.path();
+        fs::create_dir_all(path.join("a/deep"))?;
+        fs::write(path.join("a/deep/f"), "1")?;
+        let root = crate::fs::open_dir(path)?;
+        let only = |path: &Path, is_dir: bool| {
+            if path.ends_with("f") {
+                Include::Yes
+            } else if is_dir {
+                Include::Below
+            } else {
+                Include::No
+            }
+        };
+        let digest = || content_digest(&root, Path::new(""), &only);
+        let before = digest()?;
+        fs::create_dir_all(path.join("b/empty"))?;
+        fs::write(path.join("b/other"), "")?;
+        assert_eq!(digest()?, before);
+        fs::write(path.join("b/f"), "")?;
+        assert_ne!(digest()?, before);
+        Ok(())
+    }
+
     #[test]
     fn selects_inside_and_says_what_is_near() -> Result<(), Box<dyn std::error::Error>> {
         let temp = TempDir::new("select");
@@ -259,7 +327,7 @@ mod tests {
         symlink("/etc/passwd", path.join("out"))?;
         let root = crate::fs::open_dir(path)?;
         let found = |text: &str| {
-            select(&root, text, &all, "the build context")
+            select(place(&root, "the build context", &all), text)
                 .map(|paths| paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>())
                 .map_err(|e| e.to_string())
         };
@@ -293,14 +361,15 @@ mod tests {
             if path == Path::new("d/secret") { Include::No } else { Include::Yes }
         };
         for text in ["file", "link/secret", "d/secret"] {
-            let message = select(&root, text, &shown, "the context").map_err(|e| e.to_string());
+            let searched = place(&root, "the context", &shown);
+            let message = select(searched, text).map_err(|e| e.to_string());
             let expected =
-                format!("{text} is not in the context: it is excluded by the ignore file");
+                format!("{text} is not in the context: it is excluded by the ignore file (why)");
             assert_eq!(message, Err(expected));
         }
-        assert_eq!(select(&root, "f*", &shown, "")?, Vec::<PathBuf>::new());
-        assert_eq!(select(&root, "l*", &shown, "")?, [PathBuf::from("link")]);
-        let digest = || content_digest(&root, &[PathBuf::from("link")], &shown);
+        assert_eq!(select(place(&root, "", &shown), "f*")?, Vec::<PathBuf>::new());
+        assert_eq!(select(place(&root, "", &shown), "l*")?, [PathBuf::from("link")]);
+        let digest = || content_digest(&root, Path::new("link"), &shown);
         let before = digest()?;
         fs::write(path.join("d/secret"), "2")?;
         assert_eq!(digest()?, before);
@@ -316,7 +385,7 @@ mod tests {
         fs::create_dir(path.join("d"))?;
         fs::write(path.join("d/f"), "1")?;
         let root = crate::fs::open_dir(path)?;
-        let digest = || content_digest(&root, &[PathBuf::from("d")], &all);
+        let digest = || content_digest(&root, Path::new("d"), &all);
         let first = digest()?;
         fs::File::open(path.join("d/f"))?.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
         assert_eq!(digest()?, first);

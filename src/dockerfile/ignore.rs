@@ -16,6 +16,9 @@ pub struct Ignore {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     exception: bool,
+    /// The line, from 1, and what it says.
+    line: usize,
+    text: String,
     tokens: Vec<Token>,
     /// The components, for the question what may lie below a directory.
     components: Vec<String>,
@@ -60,6 +63,7 @@ impl Ignore {
         let mut rules = Vec::new();
         for (line, text) in lines {
             let text = text.trim();
+            let whole = text.to_owned();
             let (exception, text) = match text.strip_prefix('!') {
                 Some(rest) => (true, rest.trim()),
                 None => (false, text),
@@ -78,7 +82,7 @@ impl Ignore {
             let tokens =
                 tokens(&clean, true).map_err(|source| IgnoreError::Pattern { line, source })?;
             let components = clean.split('/').map(str::to_owned).collect();
-            rules.push(Rule { exception, tokens, components });
+            rules.push(Rule { exception, line, text: whole, tokens, components });
         }
         Ok(Self { rules })
     }
@@ -90,13 +94,19 @@ impl Ignore {
 
     /// Whether `path`, relative and with `/`, is left out.
     pub fn matches(&self, path: &str) -> bool {
+        self.deciding(path).is_some_and(|rule| !rule.exception)
+    }
+
+    /// The line, from 1, that leaves `path` out, and what it says.
+    pub fn reason(&self, path: &str) -> Option<(usize, &str)> {
+        let rule = self.deciding(path).filter(|rule| !rule.exception)?;
+        Some((rule.line, &rule.text))
+    }
+
+    fn deciding(&self, path: &str) -> Option<&Rule> {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         let above: Vec<&str> = ends.map(|end| &path[..end]).collect();
-        self.rules
-            .iter()
-            .rev()
-            .find(|rule| above.iter().any(|path| matches(&rule.tokens, path)))
-            .is_some_and(|rule| !rule.exception)
+        self.rules.iter().rev().find(|rule| above.iter().any(|path| matches(&rule.tokens, path)))
     }
 
     /// Whether a source of COPY, as written, finds nothing for sure: it is left
@@ -270,6 +280,15 @@ mod tests {
                 "{text:?} {source}"
             );
         }
+    }
+
+    #[test]
+    fn names_the_line_that_decides() {
+        let ignore = Ignore::parse("# none\n*.md\n!a.md\n  sub/ \n").unwrap();
+        assert_eq!(ignore.reason("b.md"), Some((2, "*.md")));
+        assert_eq!(ignore.reason("sub/a"), Some((4, "sub/")));
+        assert_eq!(ignore.reason("a.md"), None);
+        assert_eq!(ignore.reason("c"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::dockerfile::{Diagnostic, Spanned, Transfer, expand_heredoc};
 use super::settings::{is_mode, resolve};
 use super::stage::{Context, Scope};
 use super::stages::Draft;
-use super::{Copy, FileSource, InlineFile, Step, StepKind};
+use super::{Copy, CopySource, FileSource, InlineFile, Step, StepKind};
 
 impl Context<'_, '_> {
     pub(super) fn copy(
@@ -13,8 +13,10 @@ impl Context<'_, '_> {
         add: bool,
         from: FileSource,
         transfer: &Transfer,
+        parents: bool,
     ) -> Option<(String, StepKind)> {
         let name = if add { "ADD" } else { "COPY" };
+        let mut words = vec![name.to_owned()];
         let mut sources = Vec::new();
         for word in &transfer.sources {
             let source = self.expand(word)?;
@@ -27,9 +29,8 @@ impl Context<'_, '_> {
                 self.fail(word.span, what);
                 return None;
             }
-            sources.push(source);
+            sources.push(CopySource::Path(source));
         }
-        let mut inline = Vec::new();
         for source in &transfer.inline {
             let mut content = source.heredoc.content();
             if source.heredoc.expand {
@@ -46,7 +47,8 @@ impl Context<'_, '_> {
                     }
                 }
             }
-            inline.push(InlineFile { name: source.heredoc.name.clone(), content });
+            let name = source.heredoc.name.clone();
+            sources.push(CopySource::Inline(InlineFile { name, content }));
         }
         let destination = self.expand(&transfer.destination)?;
         let given = |flag: &Spanned<String>| !flag.value.is_empty();
@@ -68,37 +70,50 @@ impl Context<'_, '_> {
             }
             exclude.push(pattern);
         }
+        if let Some(owner) = &chown
+            && transfer.link.is_some()
+            && chmod.is_none()
+            && !is_numeric(&owner.value)
+        {
+            // As it does not see what is below it.
+            let message = format!("with --link there are no names to find {:?} by", owner.value);
+            self.planner.diagnostics.push(
+                Diagnostic::error(owner.span, message)
+                    .with_help("give numbers, as in --chown=1000:1000, or leave --link out"),
+            );
+            return None;
+        }
         let path = &destination.value;
         let said = path.ends_with('/') || path.ends_with("/.") || path == "." || path.is_empty();
-        let several = sources.len() + inline.len() > 1;
-        if several && !said {
-            self.planner.diagnostics.push(
-                Diagnostic::warning(
-                    destination.span,
-                    format!("{name} of several sources takes {path:?} for a directory"),
-                )
-                .with_help("end it with a '/'"),
-            );
-        }
-        let mut words = vec![name.to_owned()];
+        words.extend(parents.then(|| "--parents".to_owned()));
         words.extend(chown.as_ref().map(|chown| format!("--chown={}", chown.value)));
         words.extend(chmod.as_ref().map(|chmod| format!("--chmod={}", chmod.value)));
-        words.extend(sources.iter().map(|source| source.value.clone()));
-        words.extend(inline.iter().map(|file| format!("<<{}", file.name)));
+        words.extend(sources.iter().map(|source| match source {
+            CopySource::Path(path) => path.value.clone(),
+            CopySource::Inline(file) => format!("<<{}", file.name),
+        }));
         words.push(path.clone());
         let copy = Copy {
             add,
             from,
             sources,
-            inline,
             destination: resolve(&self.scope.workdir(), path),
-            destination_is_directory: said || several,
+            destination_is_directory: said,
             chown: chown.map(|chown| chown.value),
+            // As BuildKit does it; --chmod then has the directories' modes to change.
+            link: transfer.link.is_some() && chmod.is_none(),
             chmod: chmod.map(|chmod| chmod.value),
             exclude,
+            parents,
+            unpack: add,
         };
         Some((format!("{} # buildkit", words.join(" ")), StepKind::Copy(copy)))
     }
+}
+
+/// Whether an owner is given by numbers, so that no accounts are needed to find it.
+fn is_numeric(owner: &str) -> bool {
+    owner.split(':').all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The step by which a stage gets all files of the named context that is its base.
@@ -115,13 +130,15 @@ pub(super) fn whole_context(name: String, draft: &Draft<'_>, scope: &Scope) -> S
         kind: StepKind::Copy(Copy {
             add: false,
             from: FileSource::Named(name),
-            sources: vec![Spanned::new(".".to_owned(), span)],
-            inline: Vec::new(),
+            sources: vec![CopySource::Path(Spanned::new(".".to_owned(), span))],
             destination: "/".to_owned(),
             destination_is_directory: true,
             chown: None,
             chmod: None,
             exclude: Vec::new(),
+            parents: false,
+            link: false,
+            unpack: false,
         }),
     }
 }

@@ -105,11 +105,13 @@ fn dump_step(out: &mut String, step: &Step) {
         }
         StepKind::Copy(copy) => {
             let from = file_source(&copy.from);
-            let sources: Vec<&String> = copy.sources.iter().map(|source| &source.value).collect();
+            let sources: Vec<&String> = copy.paths().map(|source| &source.value).collect();
             let directory = if copy.destination_is_directory { " (directory)" } else { "" };
             let _ = writeln!(out, "    from {from} {sources:?} to {}{directory}", copy.destination);
-            for file in &copy.inline {
-                let _ = writeln!(out, "    file {} {:?}", file.name, file.content);
+            for source in &copy.sources {
+                if let CopySource::Inline(file) = source {
+                    let _ = writeln!(out, "    file {} {:?}", file.name, file.content);
+                }
             }
             for (name, value) in [("chown", &copy.chown), ("chmod", &copy.chmod)] {
                 if let Some(value) = value {
@@ -118,6 +120,11 @@ fn dump_step(out: &mut String, step: &Step) {
             }
             if !copy.exclude.is_empty() {
                 let _ = writeln!(out, "    exclude {:?}", copy.exclude);
+            }
+            for (name, on) in [("parents", copy.parents), ("link", copy.link)] {
+                if on {
+                    let _ = writeln!(out, "    {name}");
+                }
             }
         }
     }

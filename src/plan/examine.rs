@@ -134,7 +134,7 @@ fn ignored_sources(plan: &Plan, ignore: &Ignore) -> Vec<Diagnostic> {
     });
     let mut found = Vec::new();
     for (step, copy) in copies {
-        for source in copy.sources.iter().filter(|source| ignore.surely_excludes(&source.value)) {
+        for source in copy.paths().filter(|source| ignore.surely_excludes(&source.value)) {
             let name = if copy.add { "ADD" } else { "COPY" };
             let message =
                 format!("{name} takes {:?}, which .dockerignore leaves out", source.value);

@@ -8,8 +8,8 @@
 
 mod model;
 pub use model::{
-    Attributes, Base, Copy, FileSource, ImageRequest, ImageSource, InlineFile, Mount, MountKind,
-    NamedContext, Outcome, Plan, PlanOptions, Run, Seed, Stage, StageId, Step, StepKind,
+    Attributes, Base, Copy, CopySource, FileSource, ImageRequest, ImageSource, InlineFile, Mount,
+    MountKind, NamedContext, Outcome, Plan, PlanOptions, Run, Seed, Stage, StageId, Step, StepKind,
     context_name,
 };
 

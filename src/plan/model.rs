@@ -331,25 +331,48 @@ pub struct Attributes {
 /// Files to copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copy {
-    /// ADD: archives among the sources are unpacked.
+    /// ADD, not COPY.
     pub add: bool,
-    /// Where the sources are.
+    /// Where the sources are that are paths.
     pub from: FileSource,
-    /// Paths or patterns, expanded, as written otherwise.
-    pub sources: Vec<Spanned<String>>,
-    /// Files whose content stands in the Dockerfile.
-    pub inline: Vec<InlineFile>,
+    /// What is copied, in order.
+    pub sources: Vec<CopySource>,
     /// Absolute and clean, without a slash at the end.
     pub destination: String,
-    /// Whether the destination is a directory for sure: it ends in `/` or `.`,
-    /// or there are several sources.
+    /// Whether the destination is a directory for sure: it ends in `/` or `.`.
     pub destination_is_directory: bool,
     /// `--chown`: `user[:group]`, by name or number.
     pub chown: Option<String>,
     /// `--chmod`: octal, or symbolic.
     pub chmod: Option<String>,
-    /// `--exclude`: patterns for [`crate::dockerfile::Ignore::from_patterns`].
+    /// `--exclude`: patterns for [`crate::dockerfile::Ignore::from_patterns`], counted
+    /// from each source that is a directory.
     pub exclude: Vec<String>,
+    /// `--parents`: the directories that lead to the sources are made too.
+    pub parents: bool,
+    /// `--link`: the layer is made on its own, whatever is below it.
+    pub link: bool,
+    /// Whether archives among the paths are unpacked.
+    pub unpack: bool,
+}
+
+impl Copy {
+    /// The sources that are paths, as written.
+    pub fn paths(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.sources.iter().filter_map(|source| match source {
+            CopySource::Path(path) => Some(path),
+            CopySource::Inline(_) => None,
+        })
+    }
+}
+
+/// A source of COPY or ADD.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CopySource {
+    /// A path or pattern, expanded, as written otherwise.
+    Path(Spanned<String>),
+    /// A file whose content stands in the Dockerfile.
+    Inline(InlineFile),
 }
 
 /// Where COPY and mounts take files from.

@@ -219,10 +219,10 @@ impl Context<'_, '_> {
                         word.span,
                     )?,
                 };
-                return self.copy(false, from, &copy.transfer);
+                return self.copy(false, from, &copy.transfer, copy.parents.is_some());
             }
             InstructionKind::Add(add) => {
-                return self.copy(true, FileSource::Context, &add.transfer);
+                return self.copy(true, FileSource::Context, &add.transfer, false);
             }
             InstructionKind::Workdir(word) => return self.workdir(word),
             InstructionKind::From(_) => return None,

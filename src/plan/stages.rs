@@ -608,18 +608,11 @@ fn refuse_unsupported(
         let span = if place.is_empty() { span } else { fallback };
         diagnostics.push(Diagnostic::error(span, format!("{place}{what} is not supported yet")));
     };
-    let transfer = match &instruction.kind {
+    match &instruction.kind {
         InstructionKind::Run(run) => {
             for device in &run.devices {
                 refuse(device.span, "RUN --device");
             }
-            return;
-        }
-        InstructionKind::Copy(copy) => {
-            if let Some(span) = copy.parents {
-                refuse(span, "COPY --parents");
-            }
-            (&copy.transfer, "COPY")
         }
         InstructionKind::Add(add) => {
             if let Some(checksum) = &add.checksum {
@@ -631,12 +624,8 @@ fn refuse_unsupported(
             if let Some(unpack) = &add.unpack {
                 refuse(unpack.span, "ADD --unpack");
             }
-            (&add.transfer, "ADD")
         }
-        _ => return,
-    };
-    if let (Some(span), name) = (transfer.0.link, transfer.1) {
-        refuse(span, &format!("{name} --link"));
+        _ => {}
     }
 }
 

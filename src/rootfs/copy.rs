@@ -5,8 +5,9 @@
 //! slash or is a directory, links are followed where they are named and kept
 //! where they are found, a directory that is there keeps its attributes.
 
-use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -20,51 +21,94 @@ use super::Chmod;
 use super::duplicate::{DuplicateError, Duplicator, Form, Include, io_error};
 use super::owner::Owners;
 
+/// How many links lead to a destination at most.
+const LINKS: usize = 40;
+/// The mode of directories that have to be made.
+const DIRECTORY: u32 = 0o755;
+
 /// What is copied, and how.
-#[expect(missing_debug_implementations, reason = "a function has none")]
+#[derive(Debug)]
 pub struct CopyRequest<'a> {
     /// The sources, in order.
-    pub sources: &'a [Source],
-    /// The directory that the sources' paths begin at.
-    pub source_root: &'a OwnedFd,
-    /// Which of the sources' files take part, by their path below that directory
-    /// with no link in it.
-    pub include: &'a dyn Fn(&Path, bool) -> Include,
+    pub sources: Vec<Source<'a>>,
     /// The path inside the tree.
     pub destination: &'a Path,
-    /// Whether it ended in a slash, or there are several sources.
+    /// Whether it ended in a slash.
     pub destination_is_directory: bool,
-    /// The owner of everything new; `None` keeps the sources', and what is made
-    /// on the way to the destination is root's.
+    /// The owner of everything new; `None` keeps what each source says, and what
+    /// is made on the way to the destination is root's.
     pub owner: Option<(u32, u32)>,
     /// The change of permission bits.
     pub chmod: Option<&'a Chmod>,
-    /// The time of everything new, in seconds since 1970; `None` keeps the sources'.
+    /// Which owners files can have.
+    pub owners: Owners<'a>,
+}
+
+/// Where files are, and how much of them is taken over.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The directory that paths begin at.
+    pub root: &'a OwnedFd,
+    /// Which owners the files can have; they are asked for where no owner is set.
+    pub owners: Owners<'a>,
+    /// The owner of the copies; `None` keeps the files'.
+    pub owner: Option<(u32, u32)>,
+    /// The time of the copies, in seconds since 1970; `None` keeps the files'.
     pub mtime: Option<i64>,
     /// Whether extended attributes are copied.
     pub xattrs: bool,
     /// Whether several names of a file stay names of one file.
     pub hard_links: bool,
-    /// Which owners the sources can have; they are asked for where `owner` is `None`.
-    pub source_owners: Owners<'a>,
-    /// Which owners files can have.
-    pub owners: Owners<'a>,
 }
 
+/// Which files below a directory take part, by their path below the origin's root
+/// with no link in it.
+pub type Filter<'a> = Box<dyn Fn(&Path, bool) -> Include + 'a>;
+
 /// One source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A path below the source root.
-    Path(PathBuf),
-    /// Content of the Dockerfile itself, with the name it gets in a directory.
-    Inline {
-        /// The file name.
-        name: String,
-        /// The content.
-        content: Vec<u8>,
+pub enum Source<'a> {
+    /// A file, or what is in a directory.
+    Path {
+        /// Where it is.
+        origin: Origin<'a>,
+        /// The path below the origin's root.
+        path: PathBuf,
+        /// Which files take part, if it is a directory.
+        include: Filter<'a>,
+        /// Whether an archive is unpacked into the destination.
+        unpack: bool,
     },
-    /// A path below the source root; if it is an archive it is unpacked into the destination (ADD).
-    Archive(PathBuf),
+    /// One file, under a name of its own.
+    File {
+        /// The name that it gets in a directory.
+        name: OsString,
+        /// The content, read from its beginning.
+        content: OwnedFd,
+        /// The permission bits.
+        mode: u32,
+        /// The time, in seconds since 1970; `None` is that of `content`.
+        mtime: Option<i64>,
+        /// Whether an archive is unpacked into the destination.
+        unpack: bool,
+    },
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path { path, .. } => write!(f, "Path({})", path.display()),
+            Self::File { name, .. } => write!(f, "File({})", name.display()),
+        }
+    }
+}
+
+/// What a copy did that its user may want to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// How many device nodes of archives were left out.
+    pub devices: u64,
+    /// Files that a later source of the same request has replaced.
+    pub replaced: Vec<PathBuf>,
 }
 
 /// Why files could not be copied.
@@ -107,53 +151,198 @@ pub enum CopyError {
     },
 }
 
-/// Copies the sources into the tree at `root`; gives the number of device nodes
-/// of archives that were left out.
-pub fn copy(root: &OwnedFd, request: &CopyRequest<'_>) -> Result<u64, CopyError> {
-    request.sources.iter().map(|source| copy_one(root, request, source)).sum()
+/// Copies the sources into the tree at `root`.
+pub fn copy(root: &OwnedFd, request: CopyRequest<'_>) -> Result<Copied, CopyError> {
+    let CopyRequest { sources, destination, destination_is_directory, owner, chmod, owners } =
+        request;
+    let mut target = Target {
+        root,
+        destination,
+        is_directory: destination_is_directory,
+        owner,
+        chmod,
+        owners,
+        files: BTreeSet::new(),
+        copied: Copied::default(),
+    };
+    for source in sources {
+        target.take(source)?;
+    }
+    Ok(target.copied)
 }
 
-fn copy_one(root: &OwnedFd, request: &CopyRequest<'_>, source: &Source) -> Result<u64, CopyError> {
-    let path = match source {
-        Source::Inline { name, content } => {
-            return with_target(root, request, OsStr::new(name), |duplicator, parent, name, at| {
-                inline(duplicator, parent, name, content, at)
-            })
-            .map(|()| 0);
-        }
-        Source::Path(path) | Source::Archive(path) => path,
-    };
-    let fail = |source: io::Error| CopyError::Source { path: path.clone(), source };
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let opened =
-        crate::fs::open_in_root(request.source_root, path, flags, Mode::empty()).map_err(fail)?;
-    let stat = rustix::fs::fstat(&opened).map_err(|e| fail(e.into()))?;
-    match (FileType::from_raw_mode(stat.st_mode), source) {
-        (FileType::Directory, _) => {
-            let target = destination_dir(root, request, request.destination)?;
-            let path = crate::fs::path_below(request.source_root, &opened).map_err(fail)?;
-            let mut duplicator = duplicator(request, &target);
-            duplicator.contents(&opened, &path, &target, Path::new(""))?;
-            Ok(0)
-        }
-        (FileType::RegularFile, _) => {
-            if let Source::Archive(_) = source
-                && let Some(archive) = archive(&opened).map_err(fail)?
-            {
-                let target = destination_dir(root, request, request.destination)?;
-                return super::extract(archive, &target, request.owners)
-                    .map_err(|source| CopyError::Archive { path: path.clone(), source });
+/// Where the sources go.
+struct Target<'a> {
+    root: &'a OwnedFd,
+    destination: &'a Path,
+    is_directory: bool,
+    owner: Option<(u32, u32)>,
+    chmod: Option<&'a Chmod>,
+    owners: Owners<'a>,
+    /// The files that were made under the destination's own name.
+    files: BTreeSet<PathBuf>,
+    copied: Copied,
+}
+
+impl Target<'_> {
+    fn take(&mut self, source: Source<'_>) -> Result<(), CopyError> {
+        match source {
+            Source::Path { origin, path, include, unpack } => {
+                self.take_path(origin, &path, &include, unpack)
             }
-            let name = path.file_name().unwrap_or_default();
-            with_target(root, request, name, |duplicator, parent, name, at| {
-                duplicator.make_room(parent, name, at)?;
-                duplicator.file(opened, &stat, parent, name, at)
-            })?;
-            Ok(0)
+            Source::File { name, content, mode, mtime, unpack } => {
+                let path = PathBuf::from(&name);
+                let fail = |source: io::Error| CopyError::Source { path: path.clone(), source };
+                if unpack && self.unpack(&content, &path)? {
+                    return Ok(());
+                }
+                let mut stat = rustix::fs::fstat(&content).map_err(|e| fail(e.into()))?;
+                stat.st_mode = FileType::RegularFile.as_raw_mode() | mode;
+                let origin = Origin {
+                    root: self.root,
+                    owners: Owners::Real,
+                    owner: Some((0, 0)),
+                    mtime,
+                    xattrs: false,
+                    hard_links: false,
+                };
+                let everything: Filter<'_> = Box::new(|_, _| Include::Yes);
+                self.put(origin, &everything, &name, |duplicator, parent, name, at| {
+                    duplicator.make_room(parent, name, at)?;
+                    duplicator.file(content, &stat, parent, name, at)
+                })
+            }
         }
-        (kind, _) => {
-            Err(CopyError::Kind { path: path.clone(), kind: super::duplicate::describe(kind) })
+    }
+
+    fn take_path(
+        &mut self,
+        origin: Origin<'_>,
+        path: &Path,
+        include: &Filter<'_>,
+        unpack: bool,
+    ) -> Result<(), CopyError> {
+        let fail = |source: io::Error| CopyError::Source { path: path.to_owned(), source };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let opened =
+            crate::fs::open_in_root(origin.root, path, flags, Mode::empty()).map_err(fail)?;
+        let stat = rustix::fs::fstat(&opened).map_err(|e| fail(e.into()))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let target = self.directory(self.destination, self.chmod)?;
+                let path = crate::fs::path_below(origin.root, &opened).map_err(fail)?;
+                let mut duplicator = self.duplicator(origin, include, &target);
+                Ok(duplicator.contents(&opened, &path, &target, Path::new(""))?)
+            }
+            FileType::RegularFile => {
+                if unpack && self.unpack(&opened, path)? {
+                    return Ok(());
+                }
+                let name = path.file_name().unwrap_or_default();
+                self.put(origin, include, name, |duplicator, parent, name, at| {
+                    duplicator.make_room(parent, name, at)?;
+                    duplicator.file(opened, &stat, parent, name, at)
+                })
+            }
+            kind => Err(CopyError::Kind {
+                path: path.to_owned(),
+                kind: super::duplicate::describe(kind),
+            }),
         }
+    }
+
+    /// Unpacks a file into the destination if it is an archive; says whether it is one.
+    fn unpack(&mut self, file: &OwnedFd, path: &Path) -> Result<bool, CopyError> {
+        let fail = |source: io::Error| CopyError::Source { path: path.to_owned(), source };
+        let Some(archive) = archive(file).map_err(fail)? else { return Ok(false) };
+        // The modes are those of the archive, whatever `--chmod` says.
+        let target = self.directory(self.destination, None)?;
+        let devices = super::extract(archive, &target, self.owner, self.owners)
+            .map_err(|source| CopyError::Archive { path: path.to_owned(), source })?;
+        self.copied.devices += devices;
+        Ok(true)
+    }
+
+    /// Finds out under which name in which directory a file lands, and copies it there.
+    fn put(
+        &mut self,
+        origin: Origin<'_>,
+        include: &Filter<'_>,
+        name: &OsStr,
+        action: impl FnOnce(
+            &mut Duplicator<'_>,
+            &OwnedFd,
+            &std::ffi::CStr,
+            &Path,
+        ) -> Result<(), DuplicateError>,
+    ) -> Result<(), CopyError> {
+        let mut destination = self.destination.to_owned();
+        for _ in 0..LINKS {
+            let into = self.is_directory || is_dir(self.root, &destination);
+            let (dir, name) = match destination.file_name().filter(|_| !into) {
+                Some(file) => (destination.parent().unwrap_or(Path::new("/")), file.to_owned()),
+                None => (destination.as_path(), name.to_owned()),
+            };
+            let target = self.directory(dir, self.chmod)?;
+            let place = crate::fs::path_below(self.root, &target)
+                .map_err(|e| io_error("find", dir.strip_prefix("/").unwrap_or(dir), e))?;
+            let at = place.join(&name);
+            let c_name =
+                CString::new(name.as_bytes()).map_err(|e| io_error("create", &at, e.into()))?;
+            // A link that is the destination itself is followed, one in it is replaced.
+            if !into && let Ok(link) = rustix::fs::readlinkat(&target, &c_name, Vec::new()) {
+                let link = Path::new(OsStr::from_bytes(link.to_bytes()));
+                destination = Path::new("/").join(place).join(link);
+                continue;
+            }
+            if !into && !self.files.insert(at.clone()) {
+                self.copied.replaced.push(at.clone());
+            }
+            let mut duplicator = self.duplicator(origin, include, &target);
+            return Ok(action(&mut duplicator, &target, &c_name, &at)?);
+        }
+        let path = self.destination.strip_prefix("/").unwrap_or(self.destination);
+        Err(io_error("follow", path, Errno::LOOP.into()).into())
+    }
+
+    fn duplicator<'d>(
+        &'d self,
+        origin: Origin<'d>,
+        include: &'d Filter<'_>,
+        base: &'d OwnedFd,
+    ) -> Duplicator<'d> {
+        Duplicator {
+            form: Form::Copy,
+            owner: self.owner.or(origin.owner),
+            chmod: self.chmod,
+            mtime: origin.mtime,
+            xattrs: origin.xattrs,
+            hard_links: origin.hard_links,
+            from_owners: origin.owners,
+            owners: self.owners,
+            include,
+            base,
+            links: HashMap::new(),
+        }
+    }
+
+    /// Opens the directory `path` of the tree, making it, for `--chown`'s owner and
+    /// with an octal `--chmod`'s mode, if it is missing.
+    fn directory(&self, path: &Path, chmod: Option<&Chmod>) -> Result<OwnedFd, CopyError> {
+        let mode = match chmod {
+            Some(Chmod::Octal(mode)) => mode & 0o777,
+            _ => DIRECTORY,
+        };
+        let made =
+            make_dirs_with(self.root, path, self.owner.unwrap_or_default(), mode, self.owners);
+        made.map_err(|error| match error {
+            DuplicateError::Io { source, .. }
+                if source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) =>
+            {
+                CopyError::Destination { destination: path.to_owned() }
+            }
+            other => other.into(),
+        })
     }
 }
 
@@ -173,88 +362,8 @@ fn archive(file: &OwnedFd) -> io::Result<Option<impl Read + use<>>> {
     Ok(None)
 }
 
-/// Finds out under which name in which directory a file lands, and copies it there.
-fn with_target(
-    root: &OwnedFd,
-    request: &CopyRequest<'_>,
-    name: &OsStr,
-    action: impl FnOnce(
-        &mut Duplicator<'_>,
-        &OwnedFd,
-        &std::ffi::CStr,
-        &Path,
-    ) -> Result<(), DuplicateError>,
-) -> Result<(), CopyError> {
-    let destination = request.destination;
-    let into_directory = request.destination_is_directory || is_dir(root, destination);
-    let (dir, name) = match destination.file_name().filter(|_| !into_directory) {
-        Some(file) => (destination.parent().unwrap_or(Path::new("/")), file.as_bytes().to_vec()),
-        None => (destination, name.as_bytes().to_vec()),
-    };
-    let target = destination_dir(root, request, dir)?;
-    let at = dir.strip_prefix("/").unwrap_or(dir).join(OsStr::from_bytes(&name));
-    let name = CString::new(name).map_err(|e| io_error("create", &at, e.into()))?;
-    Ok(action(&mut duplicator(request, &target), &target, &name, &at)?)
-}
-
 fn is_dir(root: &OwnedFd, path: &Path) -> bool {
     crate::fs::open_in_root(root, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).is_ok()
-}
-
-fn duplicator<'a>(request: &'a CopyRequest<'_>, base: &'a OwnedFd) -> Duplicator<'a> {
-    Duplicator {
-        form: Form::Copy,
-        owner: request.owner,
-        chmod: request.chmod,
-        mtime: request.mtime,
-        xattrs: request.xattrs,
-        hard_links: request.hard_links,
-        from_owners: request.source_owners,
-        owners: request.owners,
-        include: request.include,
-        base,
-        links: HashMap::new(),
-    }
-}
-
-fn inline(
-    duplicator: &mut Duplicator<'_>,
-    parent: &OwnedFd,
-    name: &std::ffi::CStr,
-    content: &[u8],
-    at: &Path,
-) -> Result<(), DuplicateError> {
-    // Through an unnamed file, so that content of the Dockerfile is treated as any other.
-    let make = || -> io::Result<OwnedFd> {
-        let file = rustix::fs::memfd_create(c"heredoc", rustix::fs::MemfdFlags::CLOEXEC)?;
-        let mut file = std::fs::File::from(file);
-        io::Write::write_all(&mut file, content)?;
-        io::Seek::rewind(&mut file)?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-        Ok(file.into())
-    };
-    let file = make().map_err(|e| io_error("write", at, e))?;
-    let stat = rustix::fs::fstat(&file).map_err(|e| io_error("write", at, e.into()))?;
-    duplicator.make_room(parent, name, at)?;
-    duplicator.file(file, &stat, parent, name, at)
-}
-
-/// Opens the directory `path` of the tree, making it, for the request's owner, if it is missing.
-fn destination_dir(
-    root: &OwnedFd,
-    request: &CopyRequest<'_>,
-    path: &Path,
-) -> Result<OwnedFd, CopyError> {
-    let created = make_dirs(root, path, request.owner.unwrap_or_default(), request.owners)
-        .map_err(|error| match error {
-            DuplicateError::Io { source, .. }
-                if source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) =>
-            {
-                CopyError::Destination { destination: path.to_owned() }
-            }
-            other => other.into(),
-        })?;
-    Ok(created)
 }
 
 /// Opens the directory `path` inside `root`; what had to be made belongs to `owner`.
@@ -264,7 +373,17 @@ pub fn make_dirs(
     owner: (u32, u32),
     owners: Owners<'_>,
 ) -> Result<OwnedFd, DuplicateError> {
-    let bits = Mode::from_raw_mode(0o755);
+    make_dirs_with(root, path, owner, DIRECTORY, owners)
+}
+
+fn make_dirs_with(
+    root: &OwnedFd,
+    path: &Path,
+    owner: (u32, u32),
+    mode: u32,
+    owners: Owners<'_>,
+) -> Result<OwnedFd, DuplicateError> {
+    let bits = Mode::from_raw_mode(mode);
     let made = crate::fs::create_dir_all_in_root(root, path, bits)
         .map_err(|e| io_error("create", path.strip_prefix("/").unwrap_or(path), e))?;
     for dir in &made.created {

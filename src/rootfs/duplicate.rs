@@ -68,7 +68,9 @@ pub enum Include {
 /// How two trees become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// COPY: a directory that is there keeps its attributes; kinds must not clash.
+    /// COPY: kinds must not clash. The destination itself keeps its attributes; a
+    /// directory below it gets the source's, one that is there only for what is
+    /// below it no more than the mode.
     Copy,
     /// A layer in overlay form: whiteouts are obeyed, its attributes win.
     Layer,
@@ -180,7 +182,8 @@ impl Duplicator<'_> {
         let mut stat =
             self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        match (self.include)(source, kind.is_dir()) {
+        let part = (self.include)(source, kind.is_dir());
+        match part {
             Include::No => return Ok(()),
             Include::Below if !(kind.is_dir() && self.any_below(from, name, source)?) => {
                 return Ok(());
@@ -189,7 +192,7 @@ impl Duplicator<'_> {
         }
         if kind.is_dir() {
             let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", at, e))?;
-            return self.dir(&dir, &stat, source, to, new_name, at);
+            return self.dir(&dir, &stat, (source, part), to, new_name, at);
         }
         if self.form == Form::Layer && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
             return crate::fs::remove_tree(to, new_name).map_err(|e| io_error("remove", at, e));
@@ -262,7 +265,7 @@ impl Duplicator<'_> {
         &mut self,
         from: &OwnedFd,
         stat: &Stat,
-        source: &Path,
+        (source, part): (&Path, Include),
         to: &OwnedFd,
         name: &CStr,
         at: &Path,
@@ -271,7 +274,7 @@ impl Duplicator<'_> {
         if opaque {
             crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))?;
         }
-        let mut is_new = self.form != Form::Copy;
+        let mut is_new = false;
         let mode = Mode::RWXU;
         match rustix::fs::mkdirat(to, name, mode) {
             Ok(()) => is_new = true,
@@ -298,7 +301,10 @@ impl Duplicator<'_> {
         }
         let new = crate::fs::open_subdir(to, name).map_err(|e| io_error("open", at, e))?;
         self.contents(from, source, &new, at)?;
-        if is_new { self.dir_attributes(from, stat, &new, at) } else { Ok(()) }
+        if is_new || part == Include::Yes {
+            return self.dir_attributes(from, stat, &new, at);
+        }
+        self.check("set the mode of", at, rustix::fs::fchmod(&new, self.mode(stat.st_mode, true)))
     }
 
     fn dir_attributes(

@@ -64,14 +64,16 @@ pub struct Unpacked {
 }
 
 /// Unpacks the archive `reader` into the directory `target`, over what is there;
-/// gives the number of device nodes that were left out.
+/// gives the number of device nodes that were left out. With an `owner`
+/// everything becomes his, else it keeps the archive's owners.
 pub fn extract(
     reader: impl Read,
     target: &OwnedFd,
+    owner: Option<(u32, u32)>,
     owners: Owners<'_>,
 ) -> Result<u64, UnpackError> {
     let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, reader));
-    let mut tree = Tree::new(target, owners, Form::Plain);
+    let mut tree = Tree { owner, ..Tree::new(target, owners, Form::Plain) };
     while let Some(entry) = tar.next_entry()? {
         tree.add(&entry, &mut tar)?;
     }
@@ -211,6 +213,8 @@ struct Parent {
 
 struct Tree<'a> {
     root: &'a OwnedFd,
+    /// In place of the entries'.
+    owner: Option<(u32, u32)>,
     owners: Owners<'a>,
     form: Form,
     /// Device nodes that were left out.
@@ -228,6 +232,7 @@ impl<'a> Tree<'a> {
     fn new(root: &'a OwnedFd, owners: Owners<'a>, form: Form) -> Self {
         Self {
             root,
+            owner: None,
             owners,
             form,
             devices: 0,
@@ -528,9 +533,10 @@ impl<'a> Tree<'a> {
     }
 
     fn own(&self, entry: &Entry, dir: &OwnedFd, name: &CStr) -> Result<(), UnpackError> {
-        owner::give(dir, name, entry.uid, entry.gid, self.owners).map_err(|error| {
+        let (uid, gid) = self.owner.unwrap_or((entry.uid, entry.gid));
+        owner::give(dir, name, uid, gid, self.owners).map_err(|error| {
             if !self.owners.are_single() && error.raw_os_error() == Some(libc::EINVAL) {
-                UnpackError::Owner { path: display(&entry.path), uid: entry.uid, gid: entry.gid }
+                UnpackError::Owner { path: display(&entry.path), uid, gid }
             } else {
                 failed(&entry.path, "set its owner")(error)
             }

@@ -118,12 +118,7 @@ fn sources_land_where_the_reference_says() {
         ("COPY *.txt /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt", "- 0640 0:0 d/b.txt"]),
         ("COPY d?r/[ot]* /d/", &["d 0755 0:0 d", "- 0644 0:0 d/one", "- 0600 0:0 d/two"]),
         ("COPY *.none a.txt /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt"]),
-        ("COPY --exclude=b.* *.txt /d/", &["d 0755 0:0 d", "- 0644 0:0 d/a.txt"]),
         ("COPY */one /d/", &["d 0755 0:0 d", "- 0644 0:0 d/one"]),
-        (
-            "COPY --exclude=*.txt --exclude=sub dir a.txt /d/",
-            &["d 0755 0:0 d", "- 0644 0:0 d/.hidden", "- 0644 0:0 d/one", "- 0600 0:0 d/two"],
-        ),
         // Links: followed where named, kept where found, never out of the context.
         ("COPY link /x", &["- 0644 0:0 x"]),
         (
@@ -182,6 +177,15 @@ fn sources_land_where_the_reference_says() {
             &["d 0755 0:0 d", "- 0644 0:0 d/fake.tar", "- 0644 0:0 d/fake.tar.gz"],
         ),
         ("ADD --chown=app a.txt /x", &["- 0644 1000:1000 x"]),
+        (
+            "ADD --chown=app --chmod=700 data.tar /u",
+            &[
+                "d 0755 1000:1000 u",
+                "d 0750 1000:1000 u/in",
+                "- 0640 1000:1000 u/in/file",
+                "l 0777 1000:1000 u/in/link -> /etc/passwd",
+            ],
+        ),
         // Text of the Dockerfile itself.
         ("COPY <<END /x\nhello\nEND", &["- 0644 0:0 x"]),
         (

@@ -11,6 +11,7 @@ mod bad_input;
 mod config;
 mod contexts;
 mod copy;
+mod copy_flags;
 mod determinism;
 mod exec;
 mod figures;

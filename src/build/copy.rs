@@ -1,0 +1,358 @@
+//! COPY and ADD: what their key is made of, and how their files get into a tree.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::base::{Image, Layer};
+use super::contexts::Opened;
+use super::stage::{Context, StageResult};
+use super::steps::{open, passwd_error};
+use super::tree::{Bottom, Tree};
+use super::{BuildError, work_file};
+use crate::cache::Key;
+use crate::context::{self, ContextError, Place, content_digest, select};
+use crate::dockerfile::{Ignore, has_wildcard};
+use crate::plan::{Copy, CopySource, FileSource};
+use crate::report::Event;
+use crate::rootfs::{Chmod, CopyRequest, Filter, Include, Origin, Owners, Source, Users};
+use crate::snapshot::Times;
+
+/// In a source of `--parents`: what is before it is not made in the destination.
+const PIVOT: &str = "/./";
+
+/// Adds all that decides what the step makes.
+pub(super) fn add_to_key(
+    copy: &Copy,
+    key: &mut Key,
+    context: &Context<'_>,
+) -> Result<(), BuildError> {
+    let yes = |on: bool| if on { "yes" } else { "" };
+    key.field(if copy.add { "add" } else { "copy" }, &copy.destination)
+        .field("directory", yes(copy.destination_is_directory))
+        .field("chown", copy.chown.as_deref().unwrap_or_default())
+        .field("chmod", copy.chmod.as_deref().unwrap_or_default())
+        .field("parents", yes(copy.parents))
+        .field("link", yes(copy.link))
+        .field("unpack", yes(copy.unpack))
+        .list("exclude", copy.exclude.iter().map(String::as_str));
+    let files = match &copy.from {
+        FileSource::Context | FileSource::Named(_) => Some(Files::of_context(copy, context)?),
+        // Equal layers hold equal files: nothing need be unpacked to know it.
+        FileSource::Stage(_) | FileSource::Image(_) => {
+            let layers = source_layers(&copy.from, context)?;
+            key.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));
+            None
+        }
+    };
+    for source in &copy.sources {
+        match (source, &files) {
+            (CopySource::Path(path), None) => {
+                key.field("path", &path.value);
+            }
+            (CopySource::Path(path), Some(files)) => {
+                let chosen = files.choose(&path.value)?;
+                key.field("files", &chosen.len().to_string());
+                for chosen in &chosen {
+                    let include = files.include(chosen);
+                    let digest = content_digest(files.root(), &chosen.path, &include)?;
+                    key.field("content", digest.as_str());
+                }
+            }
+            (CopySource::Inline(file), _) => {
+                key.field("inline", &file.name).field("text", &file.content);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies, and writes what was copied as a layer.
+pub(super) fn run(
+    copy: &Copy,
+    state: &StageResult,
+    tree: &mut Tree,
+    context: &Context<'_>,
+) -> Result<Option<Layer>, BuildError> {
+    let (env, compression) = (context.env, context.request.compression);
+    let mut alone = Tree::new(context.request.timestamps.times(state.epoch));
+    let (tree, below): (_, &[Layer]) =
+        if copy.link { (&mut alone, &[]) } else { (tree, &state.layers) };
+    let ((), changed) = match &copy.from {
+        FileSource::Context | FileSource::Named(_) => {
+            let files = Files::of_context(copy, context)?;
+            tree.change(below, Bottom::Empty, env, |path, owners| {
+                apply(path, copy, &files, owners, state, context)
+            })?
+        }
+        from => {
+            let layers = source_layers(from, context)?;
+            Tree::new(Times::Keep).read(layers, env, |source, source_owners| {
+                let files = Files::of_tree(copy, source, source_owners)?;
+                tree.change(below, Bottom::Empty, env, |path, owners| {
+                    apply(path, copy, &files, owners, state, context)
+                })
+            })?
+        }
+    };
+    tree.commit(&changed, below, compression, env)
+}
+
+/// The layers of the stage or image that a step takes files from.
+pub(super) fn source_layers<'a>(
+    from: &FileSource,
+    context: &'a Context<'_>,
+) -> Result<&'a [Layer], BuildError> {
+    let layers = match from {
+        FileSource::Context | FileSource::Named(_) => None,
+        FileSource::Stage(id) => context.stages.get(id).map(|stage| stage.layers.as_slice()),
+        FileSource::Image(request) => {
+            context.bases.get(request).map(|image: &Image| image.layers.as_slice())
+        }
+    };
+    layers.ok_or_else(|| BuildError::Internal("a source of files is missing".to_owned()))
+}
+
+/// The files that a COPY takes its sources from.
+struct Files<'a> {
+    root: Root<'a>,
+    /// What it is, for people.
+    place: String,
+    exclude: Option<Ignore>,
+    parents: bool,
+}
+
+enum Root<'a> {
+    Context(Opened<'a>),
+    Tree(OwnedFd, Owners<'a>),
+    /// This build has no context.
+    Nothing(OwnedFd),
+}
+
+/// A file or directory that a source stands for.
+struct Chosen {
+    path: PathBuf,
+    /// The same with no links in it.
+    real: PathBuf,
+    /// With `--parents`: leaves out what the source does not name below this directory.
+    others: Option<Ignore>,
+}
+
+impl<'a> Files<'a> {
+    fn of_context(copy: &Copy, context: &Context<'a>) -> Result<Self, BuildError> {
+        let (root, place) = match (&copy.from, &context.request.context) {
+            (FileSource::Named(name), _) => {
+                let from = Opened::Named(context.contexts.get(name)?);
+                (Root::Context(from), format!("the context {name}"))
+            }
+            (_, Some(from)) => (Root::Context(Opened::Main(from)), "the build context".to_owned()),
+            (_, None) => (Root::Nothing(open(context.env.store.work().path())?), String::new()),
+        };
+        Self::new(root, copy, place)
+    }
+
+    fn of_tree(copy: &Copy, path: &Path, owners: Owners<'a>) -> Result<Self, BuildError> {
+        let place = "the stage or image that --from names".to_owned();
+        Self::new(Root::Tree(open(path)?, owners), copy, place)
+    }
+
+    fn new(root: Root<'a>, copy: &Copy, place: String) -> Result<Self, BuildError> {
+        let patterns = copy.exclude.iter().map(String::as_str);
+        let exclude = Ignore::from_patterns(patterns).map_err(pattern_error)?;
+        let exclude = Some(exclude).filter(|_| !copy.exclude.is_empty());
+        Ok(Self { root, place, exclude, parents: copy.parents })
+    }
+
+    fn root(&self) -> &OwnedFd {
+        match &self.root {
+            Root::Context(context) => context.root(),
+            Root::Tree(root, _) | Root::Nothing(root) => root,
+        }
+    }
+
+    /// The context, if they are one's.
+    fn context(&self) -> Option<&context::Context> {
+        match &self.root {
+            Root::Context(context) => Some(context),
+            Root::Tree(..) | Root::Nothing(_) => None,
+        }
+    }
+
+    /// How the files are treated: how a checkout was made says nothing, its content
+    /// is the same with other owners, times and hard links; in a stage they count.
+    fn origin(&self, epoch: Option<i64>) -> Origin<'_> {
+        let (local, owners) = match &self.root {
+            Root::Tree(_, owners) => (false, *owners),
+            Root::Context(_) | Root::Nothing(_) => (true, Owners::Real),
+        };
+        Origin {
+            root: self.root(),
+            owners,
+            owner: local.then_some((0, 0)),
+            // Those of a stage are clamped already.
+            mtime: epoch.filter(|_| local),
+            xattrs: !local,
+            hard_links: !local,
+        }
+    }
+
+    /// What a source stands for; a pattern may stand for nothing.
+    fn choose(&self, source: &str) -> Result<Vec<Chosen>, BuildError> {
+        if let Root::Nothing(_) = self.root {
+            return Err(ContextError::Missing(format!(
+                "{source} is not there: this build has no context; give a directory instead of -"
+            ))
+            .into());
+        }
+        let shown = |path: &Path, is_dir: bool| self.shown(path, is_dir);
+        let reason = |path: &Path| self.context().and_then(|context| context.reason(path));
+        let place =
+            Place { root: self.root(), name: &self.place, include: &shown, reason: &reason };
+        let (base, below) = match source.split_once(PIVOT) {
+            _ if !self.parents => (source, None),
+            Some((base, below)) => (base, Some(below)),
+            None => ("", Some(source)),
+        };
+        let mut others = None;
+        if let Some(below) = below.map(|below| below.trim_matches('/')) {
+            if !has_wildcard(base) && !has_wildcard(below) {
+                select(place, &format!("{base}/{below}"))?;
+            }
+            let named = Ignore::from_patterns([below]).map_err(pattern_error)?;
+            if named != Ignore::default() {
+                let all_but = ["**".to_owned(), format!("!{below}")];
+                let all_but = all_but.iter().map(String::as_str);
+                others = Some(Ignore::from_patterns(all_but).map_err(pattern_error)?);
+            }
+        }
+        let paths = select(place, base)?;
+        let chosen = paths.into_iter().map(|path| Chosen {
+            real: self.real_path(&path),
+            path,
+            others: others.clone(),
+        });
+        Ok(chosen.collect())
+    }
+
+    /// Where a source is; one that is not there is found out when it is read.
+    fn real_path(&self, path: &Path) -> PathBuf {
+        crate::fs::open_in_root(self.root(), path, OFlags::PATH, Mode::empty())
+            .and_then(|fd| crate::fs::path_below(self.root(), fd))
+            .unwrap_or_else(|_| path.to_owned())
+    }
+
+    fn shown(&self, path: &Path, is_dir: bool) -> Include {
+        self.context().map_or(Include::Yes, |context| context.include(path, is_dir))
+    }
+
+    /// Which files below a source take part.
+    fn include(&self, chosen: &Chosen) -> Filter<'_> {
+        let (real, others) = (chosen.real.clone(), chosen.others.clone());
+        Box::new(move |path, is_dir| {
+            let relative = path.strip_prefix(&real).unwrap_or(path).to_string_lossy();
+            let left = |ignore: &Option<Ignore>| {
+                let Some(ignore) = ignore else { return Include::Yes };
+                if relative.is_empty() || !ignore.matches(&relative) {
+                    Include::Yes
+                } else if is_dir && ignore.may_hold_exceptions(&relative) {
+                    Include::Below
+                } else {
+                    Include::No
+                }
+            };
+            let parts = [self.shown(path, is_dir), left(&self.exclude), left(&others)];
+            if parts.contains(&Include::No) {
+                Include::No
+            } else if parts.contains(&Include::Below) {
+                Include::Below
+            } else {
+                Include::Yes
+            }
+        })
+    }
+}
+
+fn pattern_error(error: impl std::fmt::Display) -> BuildError {
+    ContextError::Pattern(error.to_string()).into()
+}
+
+/// Copies into the tree at `path`.
+fn apply(
+    path: &Path,
+    copy: &Copy,
+    files: &Files<'_>,
+    owners: Owners<'_>,
+    state: &StageResult,
+    context: &Context<'_>,
+) -> Result<(), BuildError> {
+    let root = open(path)?;
+    let owner = match &copy.chown {
+        Some(text) => Some(Users::read(&root).map_err(passwd_error)?.owner(text)?),
+        None => None,
+    };
+    let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
+    // The times of a checkout are accidental.
+    let epoch = match context.request.timestamps {
+        super::Timestamps::Epoch(_) => Some(state.epoch),
+        super::Timestamps::Keep(_) => None,
+    };
+    let mut sources = Vec::new();
+    for source in &copy.sources {
+        match source {
+            CopySource::Path(path) => {
+                for chosen in files.choose(&path.value)? {
+                    let include = files.include(&chosen);
+                    let (origin, unpack) = (files.origin(epoch), copy.unpack);
+                    sources.push(Source::Path { origin, path: chosen.path, include, unpack });
+                }
+            }
+            CopySource::Inline(file) => {
+                let path = work_file(context.env, "heredoc", file.content.as_bytes(), 0o644)?;
+                sources.push(Source::File {
+                    name: file.name.clone().into(),
+                    content: open_file(&path)?,
+                    mode: 0o644,
+                    mtime: epoch,
+                    unpack: false,
+                });
+            }
+        }
+    }
+    let destination = Path::new(&copy.destination);
+    let request = CopyRequest {
+        sources,
+        destination,
+        destination_is_directory: copy.destination_is_directory,
+        owner,
+        chmod: chmod.as_ref(),
+        owners,
+    };
+    let copied = crate::rootfs::copy(&root, request)?;
+    if copied.devices > 0 {
+        context.env.sink.event(Event::Note {
+            message: format!(
+                "{} device nodes of the archive are left out; a container gets its /dev when it is run",
+                copied.devices
+            ),
+        });
+    }
+    if let Some(file) = copied.replaced.first() {
+        context.env.sink.event(Event::Warning {
+            message: format!(
+                "several sources were copied to the one file /{}, and the last is left; end the destination with a '/' to have them all",
+                file.display()
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn open_file(path: &Path) -> Result<OwnedFd, BuildError> {
+    let file = std::fs::File::open(path).map_err(|source| BuildError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(file.into())
+}
