@@ -7,6 +7,7 @@ packages=(
   make gcc g++ libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   busybox-static jq curl strace time ca-certificates openssh-client
+  git lighttpd lighttpd-mod-openssl
 )
 
 missing=()
@@ -28,9 +29,9 @@ if [ "$(id -u)" -ne 0 ]; then
   root=(sudo)
 fi
 
-# The package of the registry starts it as a service on port 5000, where nobody asked for it. A
+# The packages of these servers start them as services, where nobody asked for them. A
 # policy that forbids services (invoke-rc.d asks it) holds while packages are installed; one that
-# the machine has already is left alone, and the registry is then stopped afterwards.
+# the machine has already is left alone, and the services are then stopped afterwards.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   trap '"${root[@]}" rm -f "$policy"' EXIT
@@ -42,14 +43,16 @@ echo "install: ${missing[*]}"
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -qq --no-install-recommends "${missing[@]}"
 
-case " ${missing[*]} " in
-*" docker-registry "*)
-  echo "install: the docker-registry service stays off"
-  if [ -d /run/systemd/system ]; then
-    "${root[@]}" systemctl disable --now docker-registry.service
-  else
-    "${root[@]}" service docker-registry stop >/dev/null 2>&1 || true
-    "${root[@]}" update-rc.d docker-registry disable
-  fi
-  ;;
-esac
+for service in docker-registry lighttpd; do
+  case " ${missing[*]} " in
+  *" $service "*)
+    echo "install: the $service service stays off"
+    if [ -d /run/systemd/system ]; then
+      "${root[@]}" systemctl disable --now "$service.service"
+    else
+      "${root[@]}" service "$service" stop >/dev/null 2>&1 || true
+      "${root[@]}" update-rc.d "$service" disable
+    fi
+    ;;
+  esac
+done

@@ -33,7 +33,7 @@ pub(super) struct Rules {
     above: Option<Arc<Rules>>,
     /// The directory, with a slash at its end unless it is the root.
     base: Vec<u8>,
-    rules: Vec<Rule>,
+    own: Vec<Rule>,
     /// `[attr]name …`, from the root's file.
     macros: Vec<(String, Vec<String>)>,
 }
@@ -74,7 +74,7 @@ impl Rules {
             }
             let anchored = pattern.contains(&b'/');
             let pattern = pattern.strip_prefix(b"/").unwrap_or(&pattern).to_vec();
-            found.rules.push(Rule { pattern, anchored, words });
+            found.own.push(Rule { pattern, anchored, words });
         }
         found
     }
@@ -84,7 +84,7 @@ impl Rules {
         let mut attributes = self.above.as_ref().map(|above| above.of(path)).unwrap_or_default();
         let Some(below) = path.strip_prefix(self.base.as_slice()) else { return attributes };
         let name = below.rsplit(|b| *b == b'/').next().unwrap_or(below);
-        for rule in &self.rules {
+        for rule in &self.own {
             if matches(&rule.pattern, if rule.anchored { below } else { name }) {
                 for word in &rule.words {
                     self.set(&mut attributes, word, 0);
@@ -125,18 +125,18 @@ impl Rules {
 
 impl Attributes {
     /// Whether a file's content may have to be changed.
-    pub(super) fn convert(&self) -> bool {
-        self.ident || self.to_crlf()
+    pub(super) fn convert(self) -> bool {
+        self.ident || self.wants_crlf()
     }
 
-    fn to_crlf(&self) -> bool {
+    fn wants_crlf(self) -> bool {
         self.crlf == Some(true) && self.text != Text::Unset
     }
 
     /// The content as it is written.
-    pub(super) fn apply(&self, content: &[u8], id: &ObjectId) -> Vec<u8> {
+    pub(super) fn apply(self, content: &[u8], id: &ObjectId) -> Vec<u8> {
         let mut made = if self.ident { fill_ident(content, id) } else { content.to_vec() };
-        if self.to_crlf() && !(self.text == Text::Auto && keeps_line_ends(&made)) {
+        if self.wants_crlf() && !(self.text == Text::Auto && keeps_line_ends(&made)) {
             made = to_crlf(&made);
         }
         made
@@ -149,18 +149,20 @@ fn keeps_line_ends(content: &[u8]) -> bool {
         return true;
     }
     // git calls a file binary when more than one of 128 bytes is a control byte.
-    let mut control = content.iter().filter(|b| match **b {
-        b'\n' | b'\t' | 0x08 | 0x1b | 0x0c => false,
-        b => b < 32 || b == 127,
-    });
-    let (control, lines) = (control.by_ref().count(), memchr_count(content, b'\n'));
+    let (mut control, mut printable) = (0, 0);
+    for byte in content {
+        match byte {
+            b'\n' => {}
+            b'\t' | 0x08 | 0x1b | 0x0c => printable += 1,
+            0..32 | 127 => control += 1,
+            _ => printable += 1,
+        }
+    }
     // An end-of-file mark of DOS does not count.
-    let control = control - usize::from(content.last() == Some(&0x1a));
-    (content.len() - lines - control) >> 7 < control
-}
-
-fn memchr_count(content: &[u8], byte: u8) -> usize {
-    content.iter().filter(|b| **b == byte).count()
+    if content.last() == Some(&0x1a) {
+        control -= 1;
+    }
+    printable >> 7 < control
 }
 
 /// Puts a CR before each LF that has none.
@@ -189,15 +191,12 @@ fn fill_ident(content: &[u8], id: &ObjectId) -> Vec<u8> {
             Some(b':') => ident_end(&after[4..]).map(|end| end + 4),
             _ => None,
         };
-        match end {
-            Some(end) => {
-                made.extend_from_slice(format!("$Id: {id} $").as_bytes());
-                rest = &after[end..];
-            }
-            None => {
-                made.extend_from_slice(&after[..3]);
-                rest = &after[3..];
-            }
+        if let Some(end) = end {
+            made.extend_from_slice(format!("$Id: {id} $").as_bytes());
+            rest = &after[end..];
+        } else {
+            made.extend_from_slice(&after[..3]);
+            rest = &after[3..];
         }
     }
     made.extend_from_slice(rest);

@@ -69,7 +69,7 @@ impl Checkout<'_> {
         let mut rest = subdir.split('/');
         while let Some(name) = rest.next() {
             let entries = repository.tree(&mut reader, &pending.tree)?;
-            pending.rules = self.rules(repository, &mut reader, &pending, &entries)?;
+            pending.rules = Self::rules(repository, &mut reader, &pending, &entries)?;
             pending.path = below(&pending.path, name.as_bytes());
             let entry = entries.iter().find(|entry| entry.name == name.as_bytes());
             match entry.map(|entry| (entry.mode, entry.id)) {
@@ -85,7 +85,14 @@ impl Checkout<'_> {
                 _ => return Err(repository.no_subdir(subdir)),
             }
         }
-        self.trees(repository, reader, pending).map(drop)
+        let path = below(&pending.path, b"");
+        self.trees(repository, reader, pending)?;
+        for (at, module) in &repository.modules {
+            if let Some(target) = at.strip_prefix(path.as_slice()) {
+                self.module(at, &module.repository, target, None)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes all of a repository to `target`, and its `.git` if it is kept: of a submodule at
@@ -110,13 +117,22 @@ impl Checkout<'_> {
         }
         let git_dir = module.map_or_else(|| ".git".to_owned(), str::to_owned);
         for (path, found) in &repository.modules {
-            let module = format!("{git_dir}/modules/{}", found.name);
-            self.all(&found.repository, &below(target, path), Some(&module)).map_err(|source| {
-                let path = String::from_utf8_lossy(path).into_owned();
-                GitError::Submodule { path, source: source.into() }
-            })?;
+            let git_dir = format!("{git_dir}/modules/{}", found.name);
+            self.module(path, &found.repository, &below(target, path), Some(&git_dir))?;
         }
         Ok(())
+    }
+
+    /// Writes the submodule at `path` of its repository.
+    fn module(
+        &self,
+        path: &[u8],
+        module: &Repository,
+        target: &[u8],
+        git_dir: Option<&str>,
+    ) -> Result<(), GitError> {
+        self.all(module, target, git_dir)
+            .map_err(|source| GitError::Submodule { path: lossy(path), source: source.into() })
     }
 
     /// Writes directories one after the other; gives what was written.
@@ -137,7 +153,7 @@ impl Checkout<'_> {
             if count > ENTRIES {
                 return Err(repository.damaged(format!("it has more than {ENTRIES} entries")));
             }
-            pending.rules = self.rules(repository, &mut reader, &pending, &entries)?;
+            pending.rules = Self::rules(repository, &mut reader, &pending, &entries)?;
             for entry in &entries {
                 if let Some(problem) = object::problem(entry) {
                     return Err(GitError::Path {
@@ -171,7 +187,7 @@ impl Checkout<'_> {
                     }
                     Mode::File { executable } => {
                         let rules = pending.rules.as_deref();
-                        let file = self.create(&dir, &entry.name, executable);
+                        let file = Self::create(&dir, &entry.name, executable);
                         let file = file.map_err(|e| io_error(&target, e))?;
                         let content = (rules, path.as_slice(), &target[..]);
                         self.file(repository, &mut reader, file, &entry.id, content)?;
@@ -196,9 +212,7 @@ impl Checkout<'_> {
     }
 
     /// The rules that hold in a directory, its own included.
-    #[allow(clippy::unused_self, reason = "it belongs to the walk")]
     fn rules(
-        &self,
         repository: &Repository,
         reader: &mut PackReader<'_>,
         pending: &Pending,
@@ -217,7 +231,7 @@ impl Checkout<'_> {
         open_subdir(self.root, &CString::new(path)?)
     }
 
-    fn create(&self, dir: &OwnedFd, name: &[u8], executable: bool) -> io::Result<File> {
+    fn create(dir: &OwnedFd, name: &[u8], executable: bool) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Permissions::from_raw_mode(if executable { 0o755 } else { 0o644 });

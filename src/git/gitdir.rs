@@ -72,7 +72,7 @@ impl Location<'_> {
         }
         if self.module.is_some() {
             let tree = open_subdir(self.root, &CString::new(self.work_tree)?)?;
-            let up = self.up(self.work_tree);
+            let up = up(self.work_tree);
             create(&tree, ".git", 0o644)?.write_all(format!("gitdir: {up}{path}\n").as_bytes())?;
         }
         Ok(())
@@ -80,50 +80,48 @@ impl Location<'_> {
 
     fn make(&self, path: &str) -> io::Result<OwnedFd> {
         let mode = Permissions::from_raw_mode(0o755);
-        let made = create_dir_all_in_root(self.root, Path::new(path), mode)?;
-        if !made.created.is_empty() {
-            rustix::fs::fchmod(&made.fd, mode)?;
+        let dir = create_dir_all_in_root(self.root, Path::new(path), mode)?;
+        if !dir.created.is_empty() {
+            rustix::fs::fchmod(&dir.fd, mode)?;
         }
-        Ok(made.fd)
+        Ok(dir.fd)
     }
 
     /// The way from a directory up to the root.
-    #[allow(clippy::unused_self, reason = "it is about this root")]
-    fn up(&self, path: &[u8]) -> String {
-        "../".repeat(path.split(|b| *b == b'/').count())
-    }
-
     fn config(&self, repository: &Repository) -> String {
-        let mut text = String::from("[core]\n");
         let sha256 = repository.pack.format() == ObjectFormat::Sha256;
-        let mut line = |key: &str, value: &str| {
-            text.push_str(&format!("\t{key} = {value}\n"));
-        };
-        // Extensions are read from version 1 on.
-        line("repositoryformatversion", if sha256 { "1" } else { "0" });
-        line("filemode", "true");
-        line("bare", "false");
-        line("logallrefupdates", "true");
+        let mut lines = vec![
+            "[core]".to_owned(),
+            // Extensions are read from version 1 on.
+            format!("\trepositoryformatversion = {}", u8::from(sha256)),
+            "\tfilemode = true".to_owned(),
+            "\tbare = false".to_owned(),
+            "\tlogallrefupdates = true".to_owned(),
+        ];
         if let Some(module) = self.module {
             let tree = String::from_utf8_lossy(self.work_tree);
-            line("worktree", &quoted(&format!("{}{tree}", self.up(module.as_bytes()))));
+            let tree = quoted(&format!("{}{tree}", up(module.as_bytes())));
+            lines.push(format!("\tworktree = {tree}"));
         }
         if sha256 {
-            text.push_str("[extensions]\n\tobjectformat = sha256\n");
+            lines.extend(["[extensions]", "\tobjectformat = sha256"].map(str::to_owned));
         }
-        text.push_str(&format!(
-            "[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
-            quoted(&repository.name()),
-        ));
+        lines.push("[remote \"origin\"]".to_owned());
+        lines.push(format!("\turl = {}", quoted(&repository.name())));
+        lines.push("\tfetch = +refs/heads/*:refs/remotes/origin/*".to_owned());
         for module in repository.modules.values() {
-            text.push_str(&format!(
-                "[submodule {}]\n\tactive = true\n\turl = {}\n",
-                quoted(&module.name),
-                quoted(&module.repository.name()),
-            ));
+            lines.push(format!("[submodule {}]", quoted(&module.name)));
+            lines.push("\tactive = true".to_owned());
+            lines.push(format!("\turl = {}", quoted(&module.repository.name())));
         }
-        text
+        lines.push(String::new());
+        lines.join("\n")
     }
+}
+
+/// The way from a directory below the root up to it.
+fn up(path: &[u8]) -> String {
+    "../".repeat(path.split(|b| *b == b'/').count())
 }
 
 fn quoted(text: &str) -> String {
@@ -142,12 +140,11 @@ fn create(dir: &OwnedFd, name: &str, mode: u32) -> io::Result<File> {
 /// The branch or tag that was asked for.
 fn packed_refs(repository: &Repository) -> Option<String> {
     let name = repository.reference.as_deref().filter(|name| name.starts_with("refs/"))?;
-    let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
-    match repository.tag {
-        Some(tag) => text.push_str(&format!("{tag} {name}\n^{}\n", repository.commit)),
-        None => text.push_str(&format!("{} {name}\n", repository.commit)),
-    }
-    Some(text)
+    let lines = match repository.tag {
+        Some(tag) => format!("{tag} {name}\n^{}\n", repository.commit),
+        None => format!("{} {name}\n", repository.commit),
+    };
+    Some(format!("# pack-refs with: peeled fully-peeled sorted \n{lines}"))
 }
 
 /// What git compares the work tree with (gitformat-index, version 2). The files' times and numbers

@@ -140,11 +140,10 @@ impl Git {
             return Err(GitError::Ssh { remote });
         }
         let wanted = url.reference.as_deref();
-        if url.fetch_by_commit {
-            if let Some(commit) = url.checksum.as_deref().and_then(ObjectId::parse) {
-                let name = wanted.filter(|name| name.starts_with("refs/")).map(str::to_owned);
-                return Ok(Resolved { commit, tag: None, name });
-            }
+        let pinned = url.checksum.as_deref().filter(|_| url.fetch_by_commit);
+        if let Some(commit) = pinned.and_then(ObjectId::parse) {
+            let name = wanted.filter(|name| name.starts_with("refs/")).map(str::to_owned);
+            return Ok(Resolved { commit, tag: None, name });
         }
         let resolved = match wanted.and_then(ObjectId::parse) {
             Some(commit) => Resolved { commit, tag: None, name: None },

@@ -40,9 +40,8 @@ pub(super) fn candidates(wanted: Option<&str>) -> Vec<String> {
     let Some(wanted) = wanted.filter(|name| *name != "HEAD") else {
         return vec!["HEAD".to_owned()];
     };
-    let with = |prefix: &str| match wanted.starts_with(prefix) {
-        true => wanted.to_owned(),
-        false => format!("{prefix}{wanted}"),
+    let with = |prefix: &str| {
+        if wanted.starts_with(prefix) { wanted.to_owned() } else { format!("{prefix}{wanted}") }
     };
     let mut names = vec![with("refs/"), with("refs/heads/"), with("refs/tags/")];
     names.dedup();

@@ -100,13 +100,9 @@ impl Transport {
         remote: &Remote,
         origin: Option<&Url>,
     ) -> Result<Server, GitError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, server)) =
-            known.iter().find(|(r, o, _)| r == remote && o.as_ref() == origin)
-        {
-            return Ok(server.clone());
+        if let Some(server) = self.known(remote, origin) {
+            return Ok(server);
         }
-        drop(known);
         let mut server = Server {
             remote: remote.clone(),
             name: remote.to_string(),
@@ -125,6 +121,12 @@ impl Transport {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.push((remote.clone(), origin.cloned(), server.clone()));
         Ok(server)
+    }
+
+    fn known(&self, remote: &Remote, origin: Option<&Url>) -> Option<Server> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().find(|(r, o, _)| r == remote && o.as_ref() == origin);
+        found.map(|(_, _, server)| server.clone())
     }
 
     /// Sends a message and gives the answer to read.

@@ -116,7 +116,7 @@ impl GitUrl {
         let Some(remote) = (if scp { scp_like(base) } else { url(base) }) else { return Ok(None) };
         if let Remote::Http(url) = &remote
             && !like_a_path
-            && !decode(url.path()).ends_with(".git")
+            && !decode(url.path()).as_bytes().ends_with(b".git")
         {
             return Ok(None);
         }
@@ -360,16 +360,9 @@ pub(super) fn decode(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&decoded).into_owned()
 }

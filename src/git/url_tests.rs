@@ -20,7 +20,7 @@ fn read(text: &str) -> String {
     ];
     for (name, value) in fields {
         if let Some(value) = value {
-            line.push_str(&format!(" {name}={value}"));
+            line.extend([" ", name, "=", &value]);
         }
     }
     line

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ impl Http {
 
 async fn lookup(host: &str) -> Result<Vec<std::net::IpAddr>, NetError> {
     let dns = |error| NetError::connection(Cause::Dns, io::Error::other(error));
-    let resolver = TokioResolver::builder_tokio().and_then(|b| b.build()).map_err(dns)?;
+    let resolver = TokioResolver::builder_tokio().and_then(ResolverBuilder::build).map_err(dns)?;
     Ok(resolver.lookup_ip(host).await.map_err(dns)?.iter().collect())
 }
 

@@ -15,6 +15,7 @@ mod copy_flags;
 mod determinism;
 mod exec;
 mod figures;
+mod git;
 mod harness;
 mod hostile;
 mod isolation;

@@ -1,6 +1,7 @@
 //! What the tests stand on: the binary, a registry, a base image, a judge.
 
 pub(crate) mod base;
+pub(crate) mod git;
 mod identity;
 mod image;
 mod registry;
