@@ -338,7 +338,7 @@ fn names_that_lead_out_are_refused() {
 fn thousands_of_files_with_long_chains_of_deltas() {
     let server = GitServer::start();
     let app = server.repository("many", &[]);
-    let mut text: Vec<String> = (0..50).map(|n| format!("line {n} of many\n")).collect();
+    let mut text: Vec<String> = (0..120).map(|n| format!("line {n} of many\n")).collect();
     for n in 0..2000 {
         let at = n % text.len();
         text[at] = format!("line {at} was changed by {n}\n");
