@@ -38,11 +38,7 @@ pub(super) fn read(flag: &Word, diagnostics: &mut Vec<Diagnostic>) -> Mount {
             None => (field.to_lowercase(), None),
         };
         let word = |value: &str| Some(Spanned::new(value.to_owned(), flag.span));
-        let truth = match value {
-            None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Some(true),
-            Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Some(false),
-            Some(_) => None,
-        };
+        let truth = truth(value);
         match (key.as_str(), value) {
             ("readonly" | "ro" | "readwrite" | "rw" | "required", _) => match truth {
                 None => fail(format!("--mount: {key} is true or false")),
@@ -145,8 +141,17 @@ fn check(mount: &Mount, fail: &mut impl FnMut(String)) {
     }
 }
 
+/// The value of a switch, in the ways that Go's `ParseBool` knows; none is true.
+pub(super) fn truth(value: Option<&str>) -> Option<bool> {
+    match value {
+        None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Some(true),
+        Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Some(false),
+        Some(_) => None,
+    }
+}
+
 /// The fields of a CSV line; `None` if a quote is out of place.
-fn fields(text: &str) -> Option<Vec<String>> {
+pub(super) fn fields(text: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();
     let mut rest = text;
     loop {

@@ -462,15 +462,19 @@ impl Parser<'_> {
 
 fn device(text: &str) -> Result<Device, String> {
     let mut device = Device { name: String::new(), required: false };
-    for field in text.split(',') {
-        match field.split_once('=') {
-            None if field == "required" => device.required = true,
-            Some(("required", value)) => match value {
-                "true" => device.required = true,
-                "false" => device.required = false,
-                _ => return Err(format!("--device: required is true or false, not {value:?}")),
-            },
-            Some(("name", name)) if device.name.is_empty() => name.clone_into(&mut device.name),
+    let fields = mount::fields(text).ok_or("--device: a quote has no end, or is within a field")?;
+    for field in &fields {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key.to_lowercase(), Some(value)),
+            None => (field.to_lowercase(), None),
+        };
+        match (key.as_str(), value) {
+            ("required", value) => {
+                device.required = mount::truth(value)
+                    .ok_or_else(|| "--device: required is true or false".to_owned())?;
+            }
+            ("name", Some(name)) if device.name.is_empty() => name.clone_into(&mut device.name),
+            ("name", Some(_)) => return Err("--device has two names".to_owned()),
             // Names of devices have a '=' in them: vendor.com/class=name.
             _ if device.name.is_empty() => field.clone_into(&mut device.name),
             _ => return Err(format!("--device has no option {field:?}")),
@@ -551,10 +555,23 @@ mod tests {
 
     #[test]
     fn reads_devices() {
-        let device_of = |name: &str, required| Ok(Device { name: name.into(), required });
-        assert_eq!(device("vendor.com/gpu=all"), device_of("vendor.com/gpu=all", false));
-        assert_eq!(device("vendor.com/gpu,required"), device_of("vendor.com/gpu", true));
-        assert_eq!(device("name=gpu,required=false"), device_of("gpu", false));
-        assert!(device("gpu,x").is_err() && device("required").is_err());
+        for (text, expected) in [
+            ("vendor.com/gpu=all", Some(("vendor.com/gpu=all", false))),
+            ("vendor.com/gpu=all,required", Some(("vendor.com/gpu=all", true))),
+            ("vendor.com/gpu=all,required=true", Some(("vendor.com/gpu=all", true))),
+            ("vendor.com/gpu=all,Required=0", Some(("vendor.com/gpu=all", false))),
+            ("name=vendor.com/gpu=all", Some(("vendor.com/gpu=all", false))),
+            ("name=vendor.com/gpu=all,required", Some(("vendor.com/gpu=all", true))),
+            ("\"vendor.com/gpu=a,b\",required", Some(("vendor.com/gpu=a,b", true))),
+            ("vendor.com/gpu=all,name=other.com/gpu=all", None),
+            ("vendor.com/gpu=all,required=perhaps", None),
+            ("vendor.com/gpu=all,other", None),
+            ("required", None),
+            ("", None),
+            ("\"open", None),
+        ] {
+            let expected = expected.map(|(name, required)| Device { name: name.into(), required });
+            assert_eq!(device(text).ok(), expected, "{text}");
+        }
     }
 }

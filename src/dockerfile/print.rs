@@ -218,8 +218,9 @@ impl Printed {
             self.flag_text("security", value);
         }
         for device in &run.devices {
-            let required = if device.value.required { ",required" } else { "" };
-            self.flag_text("device", &format!("name={}{required}", device.value.name));
+            let mut fields = vec![format!("name={}", device.value.name)];
+            fields.extend(device.value.required.then(|| "required".to_owned()));
+            self.flag_text("device", &csv(&fields));
         }
         self.command(&run.command);
     }
@@ -291,7 +292,7 @@ fn values(words: &[Word]) -> Vec<&str> {
     words.iter().map(|word| word.value.as_str()).collect()
 }
 
-/// The value of `--mount`: fields of a CSV line.
+/// The value of `--mount`.
 fn mount_text(mount: &Mount) -> String {
     let mut fields = vec![format!("type={:?}", mount.kind).to_lowercase()];
     for (key, word) in [
@@ -316,6 +317,10 @@ fn mount_text(mount: &Mount) -> String {
     if mount.required {
         fields.push("required".to_owned());
     }
+    csv(&fields)
+}
+
+fn csv(fields: &[String]) -> String {
     let quoted = fields.iter().map(|field| {
         if field.contains(['"', ',']) {
             format!("\"{}\"", field.replace('"', "\"\""))
