@@ -68,3 +68,6 @@ mod roundtrip;
 
 #[cfg(test)]
 mod nodes;
+
+#[cfg(test)]
+mod second_reader;

@@ -191,7 +191,9 @@ impl Printed {
         let read = Part::whole(&line).quoted_words(self.escape);
         match pairs {
             [pair] if read.len() != 1 || read[0].text() != text => {
-                self.arguments(&format!("{} {}", pair.key.value, pair.value.value));
+                // A key that ends in the escape character holds on to one blank.
+                let blanks = if pair.key.value.ends_with(self.escape) { " \u{b}" } else { " " };
+                self.arguments(&format!("{}{blanks}{}", pair.key.value, pair.value.value));
             }
             _ => self.arguments(&text),
         }
