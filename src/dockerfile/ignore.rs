@@ -51,12 +51,15 @@ impl Ignore {
         Self::of(lines.map(|(index, line)| (index + 1, line)))
     }
 
-    /// Reads patterns one by one, as of `--exclude`; a `#` has no meaning here.
-    /// In an error, `line` is the number of the pattern.
+    /// Reads patterns one by one, as of `--exclude`; a `#` has no meaning here, and
+    /// a pattern that begins with `/` matches nothing. In an error, `line` is the
+    /// number of the pattern.
     pub fn from_patterns<'a>(
         patterns: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, IgnoreError> {
-        Self::of(patterns.into_iter().enumerate().map(|(index, pattern)| (index + 1, pattern)))
+        let rooted = |text: &str| text.trim_start_matches(['!', ' ', '\t']).starts_with('/');
+        let patterns = patterns.into_iter().enumerate().filter(|(_, pattern)| !rooted(pattern));
+        Self::of(patterns.map(|(index, pattern)| (index + 1, pattern)))
     }
 
     fn of<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Result<Self, IgnoreError> {
@@ -299,7 +302,9 @@ mod tests {
     }
 
     #[test]
-    fn patterns_of_exclude_know_no_comments() {
+    fn patterns_of_exclude_know_no_comments_and_no_root() {
         assert!(Ignore::from_patterns(["#a"]).unwrap().matches("#a"));
+        assert!(!Ignore::from_patterns(["/a"]).unwrap().matches("a"));
+        assert!(Ignore::from_patterns(["a", "!/a"]).unwrap().matches("a"));
     }
 }

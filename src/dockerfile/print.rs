@@ -376,7 +376,7 @@ fn forget_places(kind: &mut InstructionKind) {
             }
         }
         InstructionKind::Env(pairs) | InstructionKind::Label(pairs) => {
-            pairs.iter_mut().for_each(|pair| forget([&mut pair.key, &mut pair.value]));
+            forget(pairs.iter_mut().flat_map(|pair| [&mut pair.key, &mut pair.value]));
         }
         InstructionKind::Run(run) => {
             for mount in &mut run.mounts {

@@ -37,6 +37,10 @@ fn every_case_without_errors_can_be_printed() {
     assert!(compared >= 50, "only {compared} cases");
 }
 
+fn each<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    items.iter().map(text).collect::<Vec<_>>().concat()
+}
+
 /// A word of a path, a name or a value: plain, quoted, escaped, with variables.
 fn word() -> impl Strategy<Value = String> {
     let part = select(vec![
@@ -109,10 +113,11 @@ fn flags(names: &'static [&'static str]) -> impl Strategy<Value = String> {
         select(vec!["true", "false", "", "0755", "'a b'"]).prop_map(Into::into)
     ];
     prop::collection::vec((select(names), value), 0..3)
-        .prop_map(|flags| flags.iter().map(|(name, value)| format!("--{name}={value} ")).collect())
+        .prop_map(|flags| each(&flags, |(name, value)| format!("--{name}={value} ")))
 }
 
 fn mount() -> impl Strategy<Value = String> {
+    // Quotes of the fields, which the flag has to leave alone.
     let field = select(vec![
         "id=a",
         "source=/s",
@@ -129,15 +134,13 @@ fn mount() -> impl Strategy<Value = String> {
         "gid=$G",
         "size=1m",
         "env=E",
-        "\"target=/a,b\"",
-        "\\\"src=/\\\"\\\"q\\\"",
+        r#"\"target=/a,b\""#,
+        r#"\"src=/\"\"q\""#,
     ]);
     let kind = select(vec!["bind", "cache", "tmpfs", "secret", "ssh"]);
     (kind, prop::collection::vec(field, 0..4)).prop_map(|(kind, fields)| {
-        // Quotes that belong to the value and not to the flag.
-        let fields: Vec<String> =
-            fields.iter().map(|f| f.replace('"', "\\\"").replace("\\\\\"", "\\\"")).collect();
-        format!("--mount=type={kind},target=/t,{} ", fields.join(",")).replace(", ", " ")
+        let fields = each(&fields, |field| format!(",{field}"));
+        format!("--mount=type={kind},target=/t{fields} ")
     })
 }
 
@@ -156,15 +159,14 @@ fn heredocs() -> impl Strategy<Value = (String, String)> {
     let body = select(vec!["", "a\n", "\ta $V\n\tb\n", "'\"\\\n", "# x\n\n<<A\n", "é\r\n"]);
     prop::collection::vec((name, body), 1..3).prop_map(|documents| {
         let words: Vec<&str> = documents.iter().map(|((word, _), _)| *word).collect();
-        let bodies = documents.iter().map(|((_, end), body)| format!("{body}{end}\n")).collect();
+        let bodies = each(&documents, |((_, end), body)| format!("{body}{end}\n"));
         (words.join(" "), bodies)
     })
 }
 
 fn trigger() -> impl Strategy<Value = String> {
-    let pairs = prop::collection::vec((word(), word()), 1..3).prop_map(|pairs| {
-        pairs.iter().map(|(key, value)| format!("K{key}={value} ")).collect::<String>()
-    });
+    let pairs = prop::collection::vec((word(), word()), 1..3)
+        .prop_map(|pairs| each(&pairs, |(key, value)| format!("K{key}={value} ")));
     let transfer = &["chown", "chmod", "link", "exclude", "from", "parents"];
     let fetch = &["chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"];
     let times =
