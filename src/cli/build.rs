@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::call::{self, Call, Method};
 use super::exit::{self, CliError};
 use super::output::{Kind, Output};
 use super::secrets::SecretFlags;
@@ -77,6 +78,13 @@ pub(super) struct Flags {
     /// Write digests and names as JSON to a file
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Check the Dockerfile instead of building it; the exit code is 1 if there are warnings
+    #[arg(long, conflicts_with = "call")]
+    check: bool,
+    /// Check, or list what can be given (outline) or built (targets), instead of building:
+    /// build|check|outline|targets[,format=json][,ignorestatus=true]
+    #[arg(long, visible_alias = "print", value_name = "METHOD")]
+    call: Option<Call>,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
     progress: Progress,
@@ -145,6 +153,9 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 
 /// Builds, writes the outputs, pushes.
 pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> {
+    if let Some(call) = flags.call() {
+        return call::run(global, call, &flags.request(&[])?, &flags.registry);
+    }
     let outputs = flags.outputs()?;
     let names = flags.names(&outputs)?;
     let request = flags.request(&outputs)?;
@@ -291,6 +302,13 @@ impl Flags {
         let files = [&self.iidfile, &self.metadata_file];
         files.into_iter().flatten().try_for_each(|path| super::output::has_directory(path))?;
         Ok(outputs)
+    }
+
+    /// What is asked instead of a build.
+    fn call(&self) -> Option<Call> {
+        let mut call = if self.check { Call::CHECK } else { self.call? };
+        call.json |= self.progress == Progress::Json;
+        (call.method != Method::Build).then_some(call)
     }
 
     fn names(&self, outputs: &[Output]) -> Result<Vec<Reference>, CliError> {

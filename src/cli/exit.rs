@@ -13,10 +13,16 @@ use crate::store::StoreError;
 /// A wrong flag, argument or value (`EX_USAGE` of sysexits.h, like those below).
 pub(super) const USAGE: u8 = 64;
 
+/// A check has something to say (`docker build --check` exits so).
+pub(super) const CHECKS: u8 = 1;
+/// What was given is wrong.
+pub(super) const DATA: u8 = 65;
+
 /// The table of codes, shown by `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
     0  done
+    1  `build --check` has found something
     N  the exit code of the RUN step (or of the command of `exec`) that failed,
        127 if its program is not there, 128 + the signal that killed it
    64  wrong flag, argument or value
@@ -132,11 +138,11 @@ pub(super) fn code(error: &CliError) -> u8 {
         CliError::Build { source, .. } => of_kind(source.kind()),
         CliError::Sandbox(_) => 71,
         CliError::Store(_) => 74,
-        CliError::Credentials(CredentialsError::Malformed { .. }) => 65,
+        CliError::Credentials(CredentialsError::Malformed { .. }) => DATA,
         CliError::Missing(_) | CliError::Credentials(CredentialsError::Read { .. }) => 66,
         CliError::Context(error) if error.is_missing() => 66,
         CliError::Credentials(_) => 77,
-        CliError::Context(_) => 65,
+        CliError::Context(_) => DATA,
     }
 }
 
@@ -144,7 +150,7 @@ fn of_kind(kind: ErrorKind) -> u8 {
     match kind {
         // A status that does not fit says no more than "failed".
         ErrorKind::Step(code) => u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1),
-        ErrorKind::Input => 65,
+        ErrorKind::Input => DATA,
         ErrorKind::Missing => 66,
         ErrorKind::Registry => 69,
         ErrorKind::Internal => 70,

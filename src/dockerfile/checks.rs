@@ -35,7 +35,7 @@ pub fn check(file: &Dockerfile) -> Vec<Diagnostic> {
         match &instruction.kind {
             InstructionKind::From(from) => {
                 stage_name_casing(instruction, from, &mut found);
-                from_as_casing(instruction, from, &mut found);
+                from_as_casing(file, instruction, from, &mut found);
                 let name: Vec<&Word> = from.name.iter().collect();
                 definition_description(file, instruction, &name, &mut found);
             }
@@ -105,23 +105,31 @@ fn stage_name_casing(instruction: &Instruction, from: &From, found: &mut Vec<Dia
     }
 }
 
-fn from_as_casing(instruction: &Instruction, from: &From, found: &mut Vec<Diagnostic>) {
+fn from_as_casing(
+    file: &Dockerfile,
+    instruction: &Instruction,
+    from: &From,
+    found: &mut Vec<Diagnostic>,
+) {
     let Some(name) = &from.name else { return };
     let mut words = instruction.text.split_whitespace().rev();
     let Some(word) = words.nth(1) else { return };
-    let from = keyword(instruction);
+    let keyword = keyword(instruction);
     // A FROM of both cases is the matter of another check.
-    let wanted = if is_lower(from) {
+    let wanted = if is_lower(keyword) {
         word.to_lowercase()
-    } else if is_upper(from) {
+    } else if is_upper(keyword) {
         word.to_uppercase()
     } else {
         return;
     };
     if word != wanted {
-        let message = format!("{word:?} is not in the case of {from:?}");
-        let warning = Diagnostic::check(Rule::FromAsCasing, name.span, message);
-        found.push(warning.with_help(format!("write {wanted} {}", name.value)));
+        let between = file.source.text.get(from.image.span.end..name.span.start);
+        let at = between.and_then(|text| text.rfind(word)).map(|at| from.image.span.end + at);
+        let span = at.map_or(name.span, |at| Span::new(at, at + word.len()));
+        let message = format!("{word:?} is not in the case of {keyword:?}");
+        let warning = Diagnostic::check(Rule::FromAsCasing, span, message);
+        found.push(warning.with_help(format!("write {wanted}")));
     }
 }
 

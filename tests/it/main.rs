@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_input;
+mod checks;
 mod config;
 mod contexts;
 mod copy;
