@@ -216,4 +216,18 @@ mod tests {
         }
         assert_eq!(Rule::ALL.iter().filter(|rule| rule.url().is_none()).count(), 1);
     }
+
+    #[test]
+    fn the_documentation_has_them_all() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/checks.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        for rule in Rule::ALL {
+            let (name, description) = (rule.name(), rule.description());
+            let row = match rule.url() {
+                Some(url) => format!("| [{name}]({url}) | {description} |\n"),
+                None => format!("| {name} | {description} |\n"),
+            };
+            assert!(text.contains(&row), "{row}");
+        }
+    }
 }
