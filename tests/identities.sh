@@ -36,7 +36,7 @@ as() {
     (cd "$stage" && exec env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
         HOME="$stage/home-$name" TMPDIR="$stage/tmp-$name" \
         YADO="$stage/yado" TESTDATA="$stage/testdata" DIGESTS="$stage/digests" \
-        "$@" "$stage/it" "${arguments[@]}") || failed+=("$name")
+        "$@" "$stage/it" "${left_out[@]}" "${arguments[@]}") || failed+=("$name")
 }
 arguments=("$@")
 
@@ -53,13 +53,19 @@ if ((UID == 0)); then
     grep -q '^yado-test:' /etc/subgid || usermod --add-subgids 1000000-1065535 yado-test
     # A system user gets no subordinate ids.
     user yado-single --system --user-group
+    # buildah, to which yado is compared, runs as a user with subordinate ids only.
+    left_out=(--skip oracle::buildah)
     as root 0 unshare --mount --propagation private
     for name in yado-test yado-single; do
+        left_out=()
+        [[ $name == yado-test ]] || left_out=(--skip oracle::buildah)
         as "$name" "$(id -u "$name")" \
             setpriv --reuid="$name" --regid="$name" --init-groups --inh-caps=-all
     done
 else
     echo "not root: as $(id -un) only" >&2
+    left_out=()
+    grep -q "^$(id -un):" /etc/subuid || left_out=(--skip oracle::buildah)
     as "$(id -un)" "$UID" env
 fi
 

@@ -23,6 +23,7 @@ mod isolation;
 mod kill;
 mod layers;
 mod mounts;
+mod oracle;
 mod outputs;
 mod registry;
 mod steps;

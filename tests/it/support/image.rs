@@ -96,13 +96,34 @@ impl Image {
         let digest = &index["manifests"][0]["digest"];
         let manifest = json(blob(digest));
         let config = json(blob(&manifest["config"]["digest"]));
-        let layers = manifest["layers"].as_array().unwrap().iter();
+        // BuildKit writes null for an image of no layers.
+        let layers = manifest["layers"].as_array().into_iter().flatten();
         let layers = layers.map(|layer| Layer {
             digest: text(&layer["digest"]),
             entries: entries(open(&blob(&layer["digest"]), &text(&layer["mediaType"]))),
         });
         let layers = layers.collect();
         Self { dir: dir.to_owned(), digest: text(digest), manifest, config, layers }
+    }
+
+    /// An image in a directory as containers' tools write it with `dir:`: Docker's
+    /// format, each blob a file named after its digest.
+    pub(crate) fn read_directory(dir: &Path) -> Self {
+        let json = |name: &str| -> Value {
+            serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap()
+        };
+        let name = |blob: &Value| text(&blob["digest"]).trim_start_matches("sha256:").to_owned();
+        let manifest = json("manifest.json");
+        let config = json(&name(&manifest["config"]));
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        let layers = layers.map(|layer| {
+            let compressed = text(&layer["mediaType"]).ends_with("gzip");
+            let media_type = if compressed { "tar+gzip" } else { "tar" };
+            let digest = text(&layer["digest"]);
+            Layer { digest, entries: entries(open(&dir.join(name(layer)), media_type)) }
+        });
+        let layers = layers.collect();
+        Self { dir: dir.to_owned(), digest: String::new(), manifest, config, layers }
     }
 
     /// Fetches an image with skopeo, which verifies it.

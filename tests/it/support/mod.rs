@@ -10,7 +10,7 @@ mod yado;
 
 pub(crate) use base::base;
 pub(crate) use identity::Identity;
-pub(crate) use image::{Image, Kind, Layer};
+pub(crate) use image::{Entry, Image, Kind, Layer};
 pub(crate) use registry::{Options, Registry, Request};
 pub(crate) use workdir::WorkDir;
 pub(crate) use yado::{Output, Yado};

@@ -1,0 +1,155 @@
+//! The two builders: each builds a case from the same base, with a store of its own
+//! for each folder of cases.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Identity, Image, WorkDir, base};
+
+use super::case::Case;
+use super::listing::Listing;
+
+/// How a build ended.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Image(Listing),
+    /// What the builder said.
+    Failure(String),
+}
+
+/// Builds the cases of one folder.
+#[derive(Debug)]
+pub(super) struct Builder {
+    /// The store is in it.
+    store: WorkDir,
+    base: Image,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Yado,
+    Buildah,
+}
+
+impl Builder {
+    pub(super) fn yado() -> Self {
+        Self::new(Kind::Yado)
+    }
+
+    /// Rootless, as which it needs several ids.
+    pub(super) fn buildah() -> Self {
+        assert_eq!(
+            Identity::here(),
+            Identity::Subordinate,
+            "buildah is compared as a user with subordinate ids: run tests/identities.sh"
+        );
+        Self::new(Kind::Buildah)
+    }
+
+    fn new(kind: Kind) -> Self {
+        let store = WorkDir::new();
+        let base = Image::pull(&store, &base().reference);
+        Self { store, base, kind }
+    }
+
+    /// Builds a case, and before it the base that it may have of its own.
+    pub(super) fn build(&self, case: &Case) -> Outcome {
+        let work = WorkDir::new();
+        let dir = work.path("").to_str().unwrap().trim_end_matches('/').to_owned();
+        let parent = match self.kind {
+            Kind::Yado => format!("{}/parent/{}:latest", base().registry.host, case.name),
+            Kind::Buildah => format!("localhost/parent/{}:latest", case.name),
+        };
+        let replace = |text: &str| {
+            let text = text.replace("{base}", &base().reference).replace("{parent}", &parent);
+            let text = text.replace("{registry}", &base().registry.host);
+            text.replace("{outside}", &format!("{dir}/outside"))
+                .replace("{context}", &format!("{dir}/context"))
+        };
+        case.unpack(Path::new(&dir), replace);
+        if case.section("base.Dockerfile").is_some() {
+            let flags = match self.kind {
+                Kind::Yado => ["--tag", &parent, "--push"].map(str::to_owned).to_vec(),
+                Kind::Buildah => ["--tag", &parent].map(str::to_owned).to_vec(),
+            };
+            let file = work.path("base.Dockerfile");
+            if let Err(said) = self.run(case, &work, &file, flags) {
+                panic!("{}: the base cannot be built: {said}", case.name);
+            }
+        }
+        let name = if self.kind == Kind::Yado { "yado" } else { "buildah" };
+        let mut flags: Vec<String> = case.flags(name).iter().map(|flag| replace(flag)).collect();
+        let image = work.path("image");
+        let shown = image.display();
+        match self.kind {
+            Kind::Yado => {
+                flags.extend(["--output".to_owned(), format!("type=oci,tar=false,dest={shown}")]);
+            }
+            Kind::Buildah => flags.extend(["--tag".to_owned(), format!("dir:{shown}")]),
+        }
+        match self.run(case, &work, &work.path("Dockerfile"), flags) {
+            Err(said) => Outcome::Failure(said),
+            Ok(()) => {
+                let image = match self.kind {
+                    Kind::Yado => Image::read(&image),
+                    Kind::Buildah => Image::read_directory(&image),
+                };
+                Outcome::Image(Listing::of(&image, &self.base))
+            }
+        }
+    }
+
+    /// Runs a build of the work directory's context.
+    fn run(
+        &self,
+        case: &Case,
+        work: &WorkDir,
+        dockerfile: &Path,
+        mut flags: Vec<String>,
+    ) -> Result<(), String> {
+        if !flags.iter().any(|flag| flag == "--file") {
+            flags.extend(["--file".to_owned(), dockerfile.to_str().unwrap().to_owned()]);
+        }
+        flags.push(work.path("context").to_str().unwrap().to_owned());
+        match self.kind {
+            Kind::Yado => {
+                let command =
+                    work.yado(["build", "--no-cache"].map(str::to_owned).into_iter().chain(flags));
+                let command = command.env("YADO_ROOT", self.store.path("store"));
+                let output = case
+                    .env()
+                    .fold(command, |command, (name, value)| command.env(name, value))
+                    .run();
+                if output.status.success() { Ok(()) } else { Err(output.stderr) }
+            }
+            Kind::Buildah => {
+                let output = self
+                    .buildah_command()
+                    .args(flags)
+                    .envs(case.env())
+                    .current_dir(work.path("."))
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                if output.status.success() { Ok(()) } else { Err(said) }
+            }
+        }
+    }
+
+    fn buildah_command(&self) -> Command {
+        let at = |below: &str| -> PathBuf { self.store.path(below) };
+        let mut command = Command::new("timeout");
+        command.args(["120", "buildah", "--storage-driver", "overlay", "--root"]);
+        command.arg(at("storage")).arg("--runroot").arg(at("run"));
+        // One layer is all that the comparison needs, and Docker's format has a place
+        // for all that a Dockerfile says.
+        command.args(["build", "--isolation", "chroot", "--layers=false", "--format", "docker"]);
+        command.args(["--identity-label=false", "--pull=false", "--tls-verify=false"]);
+        command.env_clear();
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+        command.env("HOME", at("home")).env("XDG_RUNTIME_DIR", at("home/run"));
+        command.env("TMPDIR", at("."));
+        command
+    }
+}
