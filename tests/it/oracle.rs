@@ -13,6 +13,7 @@ mod builder;
 mod case;
 mod differences;
 mod listing;
+mod served;
 mod verdict;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! Archives of a context, written from lines `PATH MODE UID:GID "CONTENT"`,
 //! `PATH/ MODE UID:GID`, `PATH -> TARGET` and `PATH => OTHER` (a hard link).
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use flate2::write::GzEncoder;
@@ -9,21 +10,28 @@ use tar::{Builder, EntryType, Header};
 /// The archive that the lines describe; in `compression`, or `plain`.
 pub(super) fn make(lines: &str, compression: &str) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
+    // A hard link's header repeats what its file's says.
+    let mut headers = BTreeMap::new();
     for line in lines.lines() {
-        add(&mut tar, line);
+        add(&mut tar, line, &mut headers);
     }
     compress(&tar.into_inner().unwrap(), compression)
 }
 
-fn add(tar: &mut Builder<Vec<u8>>, line: &str) {
+fn add(tar: &mut Builder<Vec<u8>>, line: &str, headers: &mut BTreeMap<String, Header>) {
     let mut header = Header::new_gnu();
     header.set_mtime(0);
     for (arrow, kind) in [(" -> ", EntryType::Symlink), (" => ", EntryType::Link)] {
         if let Some((path, target)) = line.split_once(arrow) {
+            match headers.get(target).filter(|_| kind == EntryType::Link) {
+                Some(file) => header = file.clone(),
+                None => {
+                    header.set_mode(0o777);
+                    header.set_uid(0);
+                    header.set_gid(0);
+                }
+            }
             header.set_entry_type(kind);
-            header.set_mode(0o777);
-            header.set_uid(0);
-            header.set_gid(0);
             header.set_size(0);
             return tar.append_link(&mut header, path, target).unwrap();
         }
@@ -41,6 +49,7 @@ fn add(tar: &mut Builder<Vec<u8>>, line: &str) {
         if directory { String::new() } else { serde_json::from_str(word()).unwrap() };
     header.set_size(content.len() as u64);
     tar.append_data(&mut header, path, content.as_bytes()).unwrap();
+    headers.insert(path.to_owned(), header);
 }
 
 fn compress(bytes: &[u8], compression: &str) -> Vec<u8> {

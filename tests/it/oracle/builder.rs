@@ -8,6 +8,7 @@ use crate::support::{Identity, Image, WorkDir, base};
 
 use super::case::Case;
 use super::listing::Listing;
+use super::served::Served;
 
 /// How a build ended.
 #[derive(Clone, Debug)]
@@ -61,9 +62,11 @@ impl Builder {
             Kind::Yado => format!("{}/parent/{}:latest", base().registry.host, case.name),
             Kind::Buildah => format!("localhost/parent/{}:latest", case.name),
         };
+        let served = Served::start(work.path("served"));
         let replace = |text: &str| {
             let text = text.replace("{base}", &base().reference).replace("{parent}", &parent);
             let text = text.replace("{registry}", &base().registry.host);
+            let text = text.replace("{served}", &served.address.to_string()).replace("{dir}", &dir);
             text.replace("{outside}", &format!("{dir}/outside"))
                 .replace("{context}", &format!("{dir}/context"))
         };

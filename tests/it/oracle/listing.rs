@@ -35,8 +35,7 @@ const KEYS: &[&str] = &[
     "OnBuild",
 ];
 
-const DEFAULT_PATH: &str =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A file of the flattened tree.
 #[derive(Clone, Debug)]
@@ -173,7 +172,8 @@ fn flatten(layers: &[Layer]) -> Tree {
         let entries = || {
             layer.entries.iter().map(|entry| {
                 let path = entry.path.trim_start_matches("./").trim_matches('/');
-                (format!("/{path}"), entry)
+                // The root itself is `./`.
+                (format!("/{}", if path == "." { "" } else { path }), entry)
             })
         };
         // Marks are about the layers below only, whatever their place in the archive.

@@ -120,7 +120,12 @@ impl Image {
             let compressed = text(&layer["mediaType"]).ends_with("gzip");
             let media_type = if compressed { "tar+gzip" } else { "tar" };
             let digest = text(&layer["digest"]);
-            Layer { digest, entries: entries(open(&dir.join(name(layer)), media_type)) }
+            let mut entries = entries(open(&dir.join(name(layer)), media_type));
+            for entry in &mut entries {
+                // Marks of the overlay that the tool works on, which slip into its layers.
+                entry.xattrs.retain(|name, _| !name.starts_with("user.overlay."));
+            }
+            Layer { digest, entries }
         });
         let layers = layers.collect();
         Self { dir: dir.to_owned(), digest: String::new(), manifest, config, layers }
