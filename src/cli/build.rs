@@ -40,7 +40,7 @@ pub(super) struct Flags {
     /// Set a build argument; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// What NAME stands for in FROM, --from and from=: a directory, docker-image://IMAGE,
+    /// What NAME stands for in FROM, --from and from=: a directory, `docker-image://IMAGE`,
     /// oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::contexts::parse)]
     build_context: Vec<super::contexts::BuildContext>,

@@ -18,6 +18,7 @@ mod examine;
 mod from;
 mod history;
 mod mounts;
+mod names;
 mod outline;
 mod run;
 mod settings;

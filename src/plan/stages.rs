@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
     ArgDeclaration, Diagnostic, Dockerfile, From, Instruction, InstructionKind, Rule, Severity,
-    Source, Span, Spanned, Word, parse,
+    Source, Span, parse,
 };
-use crate::image::{ImageConfig, Platform, Reference};
+use crate::image::{ImageConfig, Platform};
 
 use super::from;
+use super::names::Found;
 use super::outline::Notes;
 use super::stage::{Scope, build_stage};
 use super::variables::{Variables, declare_global, predefined, warn_of_undeclared};
 use super::{
-    Base, FileSource, ImageRequest, ImageSource, NamedContext, Outcome, Plan, PlanOptions, Stage,
-    StageId, context_name,
+    Base, ImageRequest, ImageSource, Outcome, Plan, PlanOptions, Stage, StageId, context_name,
 };
 
 /// Plans a build.
@@ -95,7 +95,7 @@ pub(super) struct Draft<'a> {
     /// Empty if a named context stands in the stage's place.
     pub(super) instructions: Vec<&'a Instruction>,
     /// Whether one does.
-    replaced: bool,
+    pub(super) replaced: bool,
 }
 
 impl Draft<'_> {
@@ -154,6 +154,7 @@ fn try_plan(
         escape: dockerfile.escape,
         diagnostics,
         visited: BTreeSet::new(),
+        under_way: Vec::new(),
         bases: BTreeMap::new(),
         stages: Vec::new(),
         scopes: BTreeMap::new(),
@@ -162,10 +163,10 @@ fn try_plan(
     };
     planner.findings.notes = Notes::of_globals(dockerfile, options);
     let wanted = match stages {
-        Stages::Needed => planner.needed(target),
+        Stages::Needed => vec![target],
         Stages::All => drafts.iter().map(|draft| draft.id).collect(),
     };
-    for stage in wanted {
+    for stage in planner.in_order(wanted) {
         planner.visit(stage);
     }
     let (needs, stages) = (planner.needs, planner.stages);
@@ -248,17 +249,6 @@ fn target(
     None
 }
 
-/// What a name leads to.
-enum Found {
-    Stage(StageId),
-    /// A named context of files, by its key.
-    Files(String),
-    Image(ImageSource),
-    Scratch,
-    /// A named context that stands for a stage which is not there.
-    NoStage(String),
-}
-
 /// What a stage begins with.
 struct Foundation {
     base: Base,
@@ -269,13 +259,15 @@ struct Foundation {
 
 /// The way from the target down to what it needs.
 pub(super) struct Planner<'a> {
-    drafts: &'a [Draft<'a>],
+    pub(super) drafts: &'a [Draft<'a>],
     pub(super) options: &'a PlanOptions,
     configs: &'a Configs,
     pub(super) globals: Variables,
     pub(super) escape: char,
     pub(super) diagnostics: &'a mut Vec<Diagnostic>,
     visited: BTreeSet<StageId>,
+    /// The stages that are being planned, each for the sake of the one before.
+    under_way: Vec<StageId>,
     /// The base and platform of every stage visited, if it could be found out.
     bases: BTreeMap<StageId, (Base, Platform)>,
     stages: Vec<Stage>,
@@ -286,36 +278,54 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The stages that `target` needs by what is written, itself included, in
-    /// the order of the file: each then finds its base done, and a chain of any
-    /// length takes no more stack than one. Triggers may add others later.
-    fn needed(&self, target: StageId) -> BTreeSet<StageId> {
-        let mut needed = BTreeSet::from([target]);
-        // Only earlier stages can be named, so one pass backwards finds all.
-        for draft in self.drafts.iter().rev().filter(|draft| draft.id <= target) {
-            if !needed.contains(&draft.id) {
-                continue;
-            }
-            // Mistakes are reported when the stage is planned.
-            let found = self.base_name(draft, &mut Vec::new());
-            if let Some(Found::Stage(base)) = found.and_then(|name| self.find(draft, &name.value)) {
-                needed.insert(base);
-            }
-            for instruction in &draft.instructions {
-                needed.extend(self.stages_of(draft, instruction));
+    /// The stages that `wanted` need by what is written, themselves included, each after
+    /// those that it depends on: so it finds them done, and a chain of any length takes
+    /// no more stack than one. Triggers may add others later.
+    fn in_order(&self, wanted: Vec<StageId>) -> Vec<StageId> {
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::new();
+        // Stages still to enter, and those to leave when all that they need is there.
+        let mut stack: Vec<(StageId, bool)> =
+            wanted.into_iter().rev().map(|stage| (stage, false)).collect();
+        while let Some((id, is_left)) = stack.pop() {
+            if is_left {
+                order.push(id);
+            } else if let Some(draft) = self.drafts.get(id.0 as usize)
+                && seen.insert(id)
+            {
+                stack.push((id, true));
+                // Mistakes are reported when the stage is planned.
+                let name = self.base_name(draft, &mut Vec::new());
+                let base = name.and_then(|name| self.find_by_name(draft, &name.value));
+                let base = match base {
+                    Some(Found::Stage(base)) => Some(base),
+                    _ => None,
+                };
+                let sources = draft.instructions.iter().flat_map(|i| self.stages_of(draft, i));
+                let mut needed: Vec<StageId> =
+                    sources.map(|(stage, _)| stage).chain(base).collect();
+                // The order of the file where there is a choice.
+                needed.sort_by(|left, right| right.cmp(left));
+                stack.extend(needed.into_iter().map(|stage| (stage, false)));
             }
         }
-        needed
+        order
     }
 
-    /// Plans a stage after all that it depends on. Only earlier stages can be
-    /// named, so this ends; each is visited once.
+    /// Plans a stage after all that it depends on; each is visited once.
     fn visit(&mut self, id: StageId) {
+        let drafts = self.drafts;
+        let Some(draft) = drafts.get(id.0 as usize) else { return };
         if !self.visited.insert(id) {
             return;
         }
-        let drafts = self.drafts;
-        let Some(draft) = drafts.get(id.0 as usize) else { return };
+        self.under_way.push(id);
+        self.plan_stage(draft);
+        self.under_way.pop();
+    }
+
+    fn plan_stage(&mut self, draft: &Draft<'_>) {
+        let id = draft.id;
         self.findings.notes.enter(draft, &self.globals, self.escape);
         let foundation = self.foundation(draft);
         for instruction in &draft.instructions {
@@ -364,18 +374,6 @@ impl Planner<'_> {
         }
     }
 
-    /// What FROM names; for a stage that a named context replaces, that context.
-    fn base_name(
-        &self,
-        draft: &Draft<'_>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<Spanned<String>> {
-        match &draft.from.name {
-            Some(name) if draft.replaced => Some(name.clone()),
-            _ => self.globals.expand(&draft.from.image, self.escape, diagnostics),
-        }
-    }
-
     /// The base of a stage and the platform that it runs on.
     fn foundation(&mut self, draft: &Draft<'_>) -> Option<Foundation> {
         let from = draft.from;
@@ -415,7 +413,7 @@ impl Planner<'_> {
                 Base::Scratch
             }
             Found::Stage(base) => {
-                self.visit(base);
+                self.depend(base, image.span);
                 if let Some((_, inherited)) = self.bases.get(&base) {
                     platform = inherited.clone();
                 }
@@ -432,133 +430,26 @@ impl Planner<'_> {
         Some(Foundation { base, files, platform })
     }
 
-    fn no_stage(&mut self, name: &str, stage: &str, span: Span) {
-        let message = format!(
-            "the context {name:?} stands for the stage {stage:?}, and there is none of that name before this one"
-        );
-        self.diagnostics.push(Diagnostic::error(span, message));
-    }
-
-    fn reference(&mut self, text: &str, span: Span) -> Option<Reference> {
-        match text.parse::<Reference>() {
-            Ok(reference) => Some(reference),
-            Err(error) => {
-                self.diagnostics.push(Diagnostic::error(span, error.to_string()));
-                None
-            }
-        }
-    }
-
-    /// The last stage before `draft` with a name.
-    fn earlier(&self, draft: &Draft<'_>, name: &str) -> Option<StageId> {
-        let name = name.to_lowercase();
-        let before = &self.drafts[..draft.id.0 as usize];
-        let named = |other: &&Draft<'_>| other.from.name.as_ref().is_some_and(|n| n.value == name);
-        before.iter().rev().find(named).map(|other| other.id)
-    }
-
     /// Visits the stages that an instruction takes files from.
     fn visit_sources(&mut self, draft: &Draft<'_>, instruction: &Instruction) {
-        for stage in self.stages_of(draft, instruction) {
-            self.visit(stage);
+        for (stage, span) in self.stages_of(draft, instruction) {
+            self.depend(stage, span);
         }
     }
 
-    /// The stages that an instruction takes files from.
-    fn stages_of(&self, draft: &Draft<'_>, instruction: &Instruction) -> Vec<StageId> {
-        let names: Vec<&Word> = match &instruction.kind {
-            InstructionKind::Copy(copy) => copy.from.iter().collect(),
-            InstructionKind::Run(run) => {
-                run.mounts.iter().filter_map(|mount| mount.from.as_ref()).collect()
-            }
-            _ => Vec::new(),
-        };
-        let found = names.into_iter().filter_map(|name| self.find(draft, &name.value));
-        found
-            .filter_map(|found| match found {
-                Found::Stage(stage) => Some(stage),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// What a name leads to, by number too, if it is no image of a registry.
-    fn find(&self, draft: &Draft<'_>, name: &str) -> Option<Found> {
-        self.numbered(draft, name).map(Found::Stage).or_else(|| self.find_by_name(draft, name))
-    }
-
-    fn numbered(&self, draft: &Draft<'_>, name: &str) -> Option<StageId> {
-        let number = name.parse::<u32>().ok()?;
-        (number < draft.id.0).then_some(StageId(number))
-    }
-
-    /// The same, but by name only: named contexts come before stages.
-    fn find_by_name(&self, draft: &Draft<'_>, name: &str) -> Option<Found> {
-        let key = context_name(name);
-        let context = key.and_then(|key| self.options.contexts.get_key_value(&key));
-        Some(match context {
-            None => Found::Stage(self.earlier(draft, name)?),
-            Some((key, NamedContext::Files)) => Found::Files(key.clone()),
-            Some((_, NamedContext::Image(source))) => Found::Image(source.clone()),
-            Some((_, NamedContext::Scratch)) => Found::Scratch,
-            Some((_, NamedContext::Stage(stage))) => {
-                let found = self.numbered(draft, stage).or_else(|| self.earlier(draft, stage));
-                found.map_or_else(|| Found::NoStage(stage.clone()), Found::Stage)
-            }
-        })
-    }
-
-    /// What `--from=name` means, mistakes reported at `span`.
-    pub(super) fn file_source(
-        &mut self,
-        draft: &Draft<'_>,
-        name: &str,
-        platform: &Platform,
-        span: Span,
-    ) -> Option<FileSource> {
-        if name.contains('$') {
+    /// Visits a stage that the one under way needs.
+    fn depend(&mut self, stage: StageId, span: Span) {
+        if let Some(at) = self.under_way.iter().position(|other| *other == stage) {
+            let around = self.under_way[at..].iter().chain([&stage]);
+            let names: Vec<String> =
+                around.map(|stage| self.drafts[stage.0 as usize].shown()).collect();
+            let message = format!("a stage needs itself: {}", names.join(" needs "));
             self.diagnostics.push(
-                Diagnostic::error(span, "--from cannot hold variables")
-                    .with_help("name a stage: FROM $IMAGE AS name, then --from=name"),
+                Diagnostic::error(span, message)
+                    .with_help("take the files from a stage that can be done before"),
             );
-            return None;
         }
-        match self.find(draft, name) {
-            Some(Found::Stage(stage)) => return Some(FileSource::Stage(stage)),
-            Some(Found::Files(key)) => return Some(FileSource::Named(key)),
-            Some(Found::Image(source)) => {
-                let platform = platform.clone();
-                return Some(FileSource::Image(ImageRequest { source, platform }));
-            }
-            Some(Found::NoStage(stage)) => {
-                self.no_stage(name, &stage, span);
-                return None;
-            }
-            Some(Found::Scratch) => {
-                self.diagnostics.push(Diagnostic::error(span, "scratch has no files to copy from"));
-                return None;
-            }
-            None => {}
-        }
-        let lower = name.to_lowercase();
-        let here = draft.id.0 as usize;
-        let later = self.drafts[here..].iter().any(|other| other.name() == lower);
-        if later || name.parse::<u32>().is_ok() {
-            let message = if later {
-                format!("the stage {name:?} is not built before this one")
-            } else {
-                format!("there is no stage with the number {name}")
-            };
-            let error = Diagnostic::error(span, message);
-            self.diagnostics.push(error.with_help("--from names an earlier stage, or an image"));
-            return None;
-        }
-        if lower == "scratch" {
-            self.diagnostics.push(Diagnostic::error(span, "scratch has no files to copy from"));
-            return None;
-        }
-        let source = ImageSource::Registry(self.reference(name, span)?);
-        Some(FileSource::Image(ImageRequest { source, platform: platform.clone() }))
+        self.visit(stage);
     }
 
     /// The triggers of the base, which the stage takes over and does not hand on.
