@@ -2,7 +2,7 @@
 //!
 //! What git does on a machine without a configuration of its own (gitattributes(5)): `eol=crlf`
 //! gives text CR LF, `ident` fills in `$Id$`. Filters are not run, so files of Git LFS stay
-//! pointers; `working-tree-encoding` is not followed. Pure.
+//! pointers; `working-tree-encoding` is not followed. Such files are counted, for a warning. Pure.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +15,16 @@ pub(super) struct Attributes {
     text: Text,
     crlf: Option<bool>,
     ident: bool,
+    left_alone: Option<LeftAlone>,
+}
+
+/// What git would do to a file, if it were told to, and what is not done here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftAlone {
+    /// Fetch it by Git LFS.
+    Lfs,
+    /// Write it in another encoding.
+    Encoding,
 }
 
 /// The attribute `text`.
@@ -108,6 +118,13 @@ impl Rules {
             "-crlf" if attributes.text == Text::Unspecified => attributes.text = Text::Unset,
             "ident" => attributes.ident = true,
             "-ident" | "!ident" => attributes.ident = false,
+            "filter=lfs" => attributes.left_alone = Some(LeftAlone::Lfs),
+            "-filter" | "!filter" | "-working-tree-encoding" | "!working-tree-encoding" => {
+                attributes.left_alone = None;
+            }
+            _ if word.starts_with("working-tree-encoding=") => {
+                attributes.left_alone = Some(LeftAlone::Encoding);
+            }
             word => {
                 let words = self.root().macros.iter().rev().find(|(name, _)| name == word);
                 // A macro may use another; not itself.
@@ -124,6 +141,11 @@ impl Rules {
 }
 
 impl Attributes {
+    /// What is not done to a file.
+    pub(super) fn left_alone(self) -> Option<LeftAlone> {
+        self.left_alone
+    }
+
     /// Whether a file's content may have to be changed.
     pub(super) fn convert(self) -> bool {
         self.ident || self.wants_crlf()

@@ -4,6 +4,7 @@
 //! given, following no link; files are made new or not at all; and names that any tool could
 //! take for something else are refused before anything of their directory is written.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,12 +13,12 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode as Permissions, OFlags, Timespec, Timestamps};
 
-use super::attributes::Rules;
+use super::attributes::{LeftAlone, Rules};
 use super::error::GitError;
 use super::gitdir;
 use super::id::ObjectId;
 use super::object::{self, Kind, Mode, TreeEntry};
-use super::pack::PackReader;
+use super::pack::{PackError, PackReader};
 use super::repository::Repository;
 use crate::fs::open_subdir;
 
@@ -26,7 +27,6 @@ use crate::fs::open_subdir;
 pub(super) const ENTRIES: usize = 10_000_000;
 
 /// How a checkout is made.
-#[derive(Clone, Copy)]
 pub(super) struct Checkout<'a> {
     /// The directory it is made in.
     pub(super) root: BorrowedFd<'a>,
@@ -36,6 +36,8 @@ pub(super) struct Checkout<'a> {
     pub(super) commit_times: bool,
     /// Whether to stop.
     pub(super) stop: &'a dyn Fn() -> bool,
+    /// How many files of Git LFS there were, and how many with an encoding of their own.
+    pub(super) left_alone: Cell<(usize, usize)>,
 }
 
 /// An entry of `.git/index`.
@@ -93,6 +95,26 @@ impl Checkout<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What should be said about the files that were left as they are stored.
+    pub(super) fn warnings(&self, repository: &Repository) -> Vec<String> {
+        let name = repository.name();
+        let (pointers, encoded) = self.left_alone.get();
+        let files = |n: usize| if n == 1 { "1 file is".into() } else { format!("{n} files are") };
+        let mut warnings = Vec::new();
+        if pointers > 0 {
+            let files = files(pointers);
+            warnings
+                .push(format!("{name}: {files} stored by Git LFS, of which the pointer is taken"));
+        }
+        if encoded > 0 {
+            let files = files(encoded);
+            warnings.push(format!(
+                "{name}: {files} left in UTF-8, working-tree-encoding is not followed"
+            ));
+        }
+        warnings
     }
 
     /// Writes all of a repository to `target`, and its `.git` if it is kept: of a submodule at
@@ -251,12 +273,21 @@ impl Checkout<'_> {
     ) -> Result<(), GitError> {
         let attributes = rules.map(|rules| rules.of(path)).unwrap_or_default();
         let failed = |source: io::Error| io_error(target, source);
+        let (pointers, encoded) = self.left_alone.get();
+        match attributes.left_alone() {
+            Some(LeftAlone::Lfs) => self.left_alone.set((pointers + 1, encoded)),
+            Some(LeftAlone::Encoding) => self.left_alone.set((pointers, encoded + 1)),
+            None => {}
+        }
         if attributes.convert() {
             let content = repository.read(reader, id, Kind::Blob)?;
             file.write_all(&attributes.apply(&content, id)).map_err(failed)?;
         } else {
             let copied = reader.copy(id, &mut |piece| file.write_all(piece));
-            copied.map_err(|error| repository.pack_error(error))?;
+            copied.map_err(|error| match error {
+                PackError::Io(error) => failed(error),
+                other => repository.pack_error(other),
+            })?;
         }
         if self.commit_times {
             let set = rustix::fs::futimens(&file, &times(repository.committed));

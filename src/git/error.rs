@@ -146,9 +146,9 @@ pub enum GitError {
         problem: String,
     },
     /// A file cannot be written or read on this machine.
-    #[error("write {path:?}")]
+    #[error("write {path}")]
     Io {
-        /// The path, in the work tree.
+        /// The path in the work tree, or what else it is.
         path: String,
         /// Why.
         #[source]

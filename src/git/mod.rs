@@ -15,7 +15,8 @@
 //!
 //! It speaks version 2 of git's protocol over https, http and `git://`; ssh is another case of
 //! `Remote` that nothing serves yet. What a checkout gives is what `git` gives with its own
-//! defaults: line ends and `$Id$` by `.gitattributes`, no filters (LFS files stay pointers).
+//! defaults: line ends and `$Id$` by `.gitattributes`, no filters (LFS files stay pointers, with a
+//! warning).
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
@@ -36,6 +37,7 @@ mod tests;
 mod transport;
 mod url;
 
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -45,7 +47,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 
 use crate::net::{Http, Retry, Url};
-use crate::report::{Sink, TransferKind, transfer};
+use crate::report::{Event, Sink, TransferKind, transfer};
 use checkout::Checkout;
 use pack::PackWriter;
 use repository::{Repository, Submodule};
@@ -108,12 +110,22 @@ pub struct FetchOptions {
 }
 
 /// A commit on this machine, with its submodules; the packs go with the value.
-#[derive(Debug)]
 pub struct Fetched {
     repository: Repository,
     subdir: Option<String>,
     keep_git_dir: bool,
     commit_times: bool,
+    sink: Arc<dyn Sink>,
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Repository { remote, commit, .. } = &self.repository;
+        f.debug_struct("Fetched")
+            .field("remote", remote)
+            .field("commit", commit)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Git {
@@ -212,6 +224,7 @@ impl Git {
             subdir: url.subdir.clone(),
             keep_git_dir,
             commit_times: url.commit_times,
+            sink: Arc::clone(&self.sink),
         })
     }
 
@@ -284,51 +297,46 @@ impl Git {
         Ok(repository)
     }
 
-    /// Fetches a commit; again from its beginning when the connection breaks.
+    /// Fetches a commit; again from its beginning when the pack breaks off.
     async fn fetch_one(
         &self,
         request: Request,
         origin: Option<&Url>,
         work: &Path,
     ) -> Result<Repository, GitError> {
+        let Request { remote, wanted, reference, .. } = request;
+        let server = self.transport.server(&remote, origin).await?;
+        let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
         let retry = self.transport.retry();
         let mut failures = 0;
-        loop {
-            match self.try_fetch(&request, origin, work).await {
-                Err(error) if transport::is_transient(&error) && failures + 1 < retry.attempts => {
+        let (writer, shallow) = loop {
+            let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
+            // Asking is repeated there, if need be.
+            let answer = protocol::fetch(&self.transport, &server, &wanted).await?;
+            let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None);
+            let sink = |bytes: &[u8]| {
+                progress.advance(bytes.len() as u64);
+                writer.write(bytes).map_err(io)
+            };
+            match protocol::receive(&server, answer, sink).await {
+                Ok(shallow) => break (writer, shallow),
+                Err(error) => {
                     failures += 1;
-                    tokio::time::sleep(retry.delay(failures, None)).await;
+                    if failures >= retry.attempts || !transport::is_transient(&error) {
+                        return Err(error);
+                    }
                 }
-                other => return other,
             }
-        }
-    }
-
-    async fn try_fetch(
-        &self,
-        request: &Request,
-        origin: Option<&Url>,
-        work: &Path,
-    ) -> Result<Repository, GitError> {
-        let server = self.transport.server(&request.remote, origin).await?;
-        let io = |source| GitError::Io { path: "its pack".to_owned(), source };
-        let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
-        let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None);
-        let sink = |bytes: &[u8]| {
-            progress.advance(bytes.len() as u64);
-            writer.write(bytes).map_err(io)
+            tokio::time::sleep(retry.delay(failures, None)).await;
         };
-        let shallow = protocol::fetch(&self.transport, &server, &request.wanted, sink).await?;
-        drop(progress);
-        let (remote, wanted) = (request.remote.clone(), request.wanted);
         let open = move |stop: &dyn Fn() -> bool| {
-            let pack =
-                writer.finish(stop).map_err(|error| repository::pack_error(&remote, error))?;
+            let pack = writer.finish(stop);
+            let pack = pack.map_err(|error| repository::pack_error(&remote, error))?;
             Repository::open(remote, pack, wanted)
         };
         let mut repository = blocking(open).await?;
         repository.shallow = shallow;
-        repository.reference.clone_from(&request.reference);
+        repository.reference = reference;
         Ok(repository)
     }
 }
@@ -383,14 +391,19 @@ impl Fetched {
     }
 
     /// Writes the files (of the URL's `subdir`) into the empty directory `into`. Blocks; `stop`
-    /// is asked between files.
+    /// is asked between files. Warns of files that git with its extensions would have changed.
     pub fn checkout(&self, into: impl AsFd, stop: &dyn Fn() -> bool) -> Result<(), GitError> {
         let checkout = Checkout {
             root: into.as_fd(),
             keep_git_dir: self.keep_git_dir,
             commit_times: self.commit_times,
             stop,
+            left_alone: Cell::default(),
         };
-        checkout.subdir(&self.repository, self.subdir.as_deref())
+        checkout.subdir(&self.repository, self.subdir.as_deref())?;
+        for message in checkout.warnings(&self.repository) {
+            self.sink.event(Event::Warning { message });
+        }
+        Ok(())
     }
 }

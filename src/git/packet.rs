@@ -39,11 +39,6 @@ impl Packets {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Whether a part of a packet is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
     /// The next packet; `None` if more bytes must come first. `Err` says what is wrong.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, String> {
         let Some(head) = self.buffer.get(..4) else { return Ok(None) };
@@ -116,7 +111,7 @@ mod tests {
                 found.push(packet);
             }
         }
-        assert!(packets.is_empty(), "a part is left");
+        assert!(packets.buffer.is_empty(), "a part is left");
         Ok(found)
     }
 

@@ -4,7 +4,7 @@ use super::error::GitError;
 use super::id::ObjectId;
 use super::packet::Packet;
 use super::refs::Reference;
-use super::transport::{Server, Transport};
+use super::transport::{Answer, Server, Transport};
 
 /// What references a server has.
 #[derive(Debug)]
@@ -49,23 +49,31 @@ pub(super) async fn ls_refs(
     }
 }
 
-/// Fetches the pack of one object and what it leads to, of one commit's depth; `sink` takes the
-/// pack's bytes. Gives the commits whose parents were left out.
+/// Asks for the pack of one object and what it leads to, of one commit's depth.
 pub(super) async fn fetch(
     transport: &Transport,
     server: &Server,
     want: &ObjectId,
-    mut sink: impl FnMut(&[u8]) -> Result<(), GitError>,
-) -> Result<Vec<ObjectId>, GitError> {
-    const DATA: u8 = 1;
-    const PROGRESS: u8 = 2;
+) -> Result<Answer, GitError> {
     let mut message = server.command("fetch")?;
     message.line("no-progress").line("ofs-delta").line(&format!("want {want}"));
     if server.can("fetch", "shallow") {
         message.line("deepen 1");
     }
     message.line("done");
-    let mut answer = transport.send(server, message.finish()).await?;
+    transport.send(server, message.finish()).await
+}
+
+/// Reads what [`fetch`] asked for; `sink` takes the pack's bytes. Gives the commits whose parents
+/// were left out.
+pub(super) async fn receive(
+    server: &Server,
+    mut answer: Answer,
+    mut sink: impl FnMut(&[u8]) -> Result<(), GitError>,
+) -> Result<Vec<ObjectId>, GitError> {
+    const DATA: u8 = 1;
+    const PROGRESS: u8 = 2;
+    const FATAL: u8 = 3;
     let mut shallow = Vec::new();
     loop {
         let packet = answer.next().await?;
@@ -88,7 +96,7 @@ pub(super) async fn fetch(
             Packet::Data(bytes) => match bytes.split_first() {
                 Some((&DATA, data)) => sink(data)?,
                 Some((&PROGRESS, _)) => {}
-                Some((3, text)) => {
+                Some((&FATAL, text)) => {
                     let message = String::from_utf8_lossy(text).trim().to_owned();
                     return Err(GitError::Refused { remote: server.name.clone(), message });
                 }

@@ -179,7 +179,7 @@ fn meets(a: &[u8], b: &[u8]) -> bool {
 pub(super) fn pack_error(remote: &Remote, error: PackError) -> GitError {
     match error {
         PackError::Damaged(problem) => GitError::Pack { remote: remote.to_string(), problem },
-        PackError::Io(source) => GitError::Io { path: "its pack".to_owned(), source },
+        PackError::Io(source) => GitError::Io { path: format!("the pack of {remote}"), source },
         PackError::Stopped => GitError::Stopped,
     }
 }

@@ -111,7 +111,7 @@ impl Transport {
         };
         let mut answer = match remote {
             Remote::Http(url) => {
-                server.authorization = self.authorization(url, origin);
+                server.authorization = self.authorization(url, origin)?;
                 self.advertisement(&mut server, url).await?
             }
             Remote::Git { .. } => self.dial(&server).await?,
@@ -222,11 +222,17 @@ impl Transport {
     }
 
     /// The header for a URL: the caller's at the origin it was given for, else what the URL says.
-    fn authorization(&self, url: &Url, origin: Option<&Url>) -> Option<HeaderValue> {
+    fn authorization(
+        &self,
+        url: &Url,
+        origin: Option<&Url>,
+    ) -> Result<Option<HeaderValue>, GitError> {
         let given = origin.filter(|origin| net::same_origin(origin, url));
         let text = match (&self.options.authorization, given) {
             (Some(header), Some(_)) => header.clone(),
-            _ if url.username().is_empty() && url.password().is_none() => return None,
+            _ if url.username().is_empty() && url.password().is_none() => {
+                return Ok(None);
+            }
             _ => {
                 let user = super::url::decode(url.username());
                 let password = super::url::decode(url.password().unwrap_or_default());
@@ -234,9 +240,12 @@ impl Transport {
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
             }
         };
-        let mut value = HeaderValue::from_str(text.trim()).ok()?;
+        let mut value = HeaderValue::from_str(text.trim()).map_err(|_| GitError::Protocol {
+            remote: Remote::Http(url.clone()).to_string(),
+            problem: "the credentials hold characters that a header cannot".to_owned(),
+        })?;
         value.set_sensitive(true);
-        Some(value)
+        Ok(Some(value))
     }
 }
 
@@ -276,10 +285,11 @@ impl Answer {
             };
             match chunk.map_err(|error| net_error(&self.name, error))? {
                 Some(chunk) => self.packets.push(&chunk),
-                None if self.packets.is_empty() => {
-                    return Err(self.protocol("the answer ends too early".to_owned()));
+                // Whatever the server had to say, it has said more of it: the connection broke.
+                None => {
+                    let source = NetError::closed();
+                    return Err(GitError::Net { remote: self.name.clone(), source });
                 }
-                None => return Err(self.protocol("the answer ends within a packet".to_owned())),
             }
         }
     }

@@ -92,6 +92,11 @@ impl NetError {
         Self::Connection { cause, source }
     }
 
+    /// The other side has closed the connection before it had said all.
+    pub fn closed() -> Self {
+        Self::io(io::Error::from(io::ErrorKind::UnexpectedEof))
+    }
+
     pub(super) fn io(source: io::Error) -> Self {
         let cause = match source.kind() {
             io::ErrorKind::ConnectionRefused => Cause::ConnectionRefused,

@@ -3,9 +3,14 @@
 //! The module is called as a library; what ADD and build contexts make of it is tested with them.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use yado::git::{FetchOptions, Git, GitError, GitOptions, GitUrl, Resolved};
 use yado::net::{Http, Options, Retry};
@@ -18,6 +23,18 @@ struct Silent;
 
 impl Sink for Silent {
     fn event(&self, _: Event) {}
+}
+
+/// Keeps what it is warned of.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Sink for Warnings {
+    fn event(&self, event: Event) {
+        if let Event::Warning { message } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
 }
 
 fn client(server: &GitServer, authorization: Option<String>) -> Git {
@@ -174,6 +191,99 @@ fn a_subdirectory_alone_and_the_rules_above_it() {
         let error = failure(check_out(&git, &work, &url, PLAIN));
         let expected = format!("has no directory {subdir:?} in commit {last}");
         assert!(error.ends_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn times_are_the_commits_and_files_left_alone_are_told_of() {
+    let server = GitServer::start();
+    let app = server.repository("lfs", &[]);
+    app.write("d/f", "f").write("one.bin", "pointer").write("two.bin", "pointer");
+    std::os::unix::fs::symlink("f", app.path.join("d/l")).unwrap();
+    // Without Git LFS, git has no filter of this name and leaves the files as they are.
+    app.write(".gitattributes", "*.bin filter=lfs -text\n*.ps1 working-tree-encoding=UTF-16\n");
+    app.commit("lfs");
+    let work = WorkDir::new();
+    let warnings = Arc::new(Warnings::default());
+    let git = Git::new(Http::new(Options::default()), GitOptions::default(), warnings.clone());
+    let url = format!("{}?mtime=commit", server.http("lfs"));
+    let made = check_out(&git, &work, &url, PLAIN).unwrap();
+    same(&made.tree, &clone(&server, &work, &server.http("lfs"), "main"), "lfs");
+    for name in [".", "d", "d/f", "d/l", "one.bin"] {
+        let time = fs::symlink_metadata(made.tree.join(name)).unwrap().mtime();
+        assert_eq!(time, 1_700_000_000, "{name}");
+    }
+    let warnings = warnings.0.lock().unwrap();
+    let expected = "2 files are stored by Git LFS, of which the pointer is taken";
+    assert_eq!(*warnings, [format!("{}: {expected}", server.http("lfs"))]);
+}
+
+/// A connection that breaks within a pack; the fetch begins again.
+#[test]
+fn a_pack_that_breaks_off_is_fetched_again() {
+    let server = GitServer::start();
+    let app = server.repository("app", &[]);
+    let mut noise = Vec::new();
+    fs::File::open("/dev/urandom").unwrap().take(1_000_000).read_to_end(&mut noise).unwrap();
+    app.write("noise", &noise).commit("noise");
+    let work = WorkDir::new();
+    let judge = clone(&server, &work, &server.http("app"), "main");
+    for direct in [server.http("app"), server.daemon("app")] {
+        let (scheme, rest) = direct.split_once("://").unwrap();
+        let (address, path) = rest.split_once('/').unwrap();
+        let proxy = Proxy::start(address, 100_000, 1);
+        let url = format!("{scheme}://127.0.0.1:{}/{path}", proxy.port);
+        let retry = Retry { attempts: 3, base: Duration::from_millis(10), ..Retry::default() };
+        let options = GitOptions { authorization: None, retry };
+        let git = Git::new(Http::new(Options::default()), options, Arc::new(Silent));
+        let made = check_out(&git, &work, &url, PLAIN).unwrap();
+        same(&made.tree, &judge, &url);
+        assert_eq!(proxy.cut.load(Ordering::SeqCst), 0, "{url}: it was cut");
+    }
+}
+
+/// Passes connections on, and cuts some of them.
+struct Proxy {
+    port: u16,
+    /// How many answers are still to be cut.
+    cut: Arc<AtomicU32>,
+}
+
+impl Proxy {
+    /// Cuts the first `count` answers that are longer than `length`.
+    fn start(address: &str, length: u64, count: u32) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (address, cut) = (address.to_owned(), Arc::new(AtomicU32::new(count)));
+        let left = Arc::clone(&cut);
+        // It ends with the process.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect(&address).unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+                let left = Arc::clone(&left);
+                std::thread::spawn(move || {
+                    let (mut server, mut client) = (server, client);
+                    let _ = std::io::copy(&mut (&mut server).take(length), &mut client);
+                    let one_less = |n: u32| n.checked_sub(1);
+                    let mut rest = [0];
+                    let longer = server.read(&mut rest).is_ok_and(|n| n > 0);
+                    let cut = longer
+                        && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+                    if longer && !cut {
+                        let _ = client.write_all(&rest);
+                        let _ = std::io::copy(&mut server, &mut client);
+                    }
+                    let _ = client.shutdown(Shutdown::Both);
+                    let _ = server.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Self { port, cut }
     }
 }
 
