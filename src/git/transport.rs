@@ -283,14 +283,11 @@ impl Answer {
                 Source::Http(response) => response.chunk().await,
                 Source::Tcp(connection) => connection.chunk().await,
             };
-            match chunk.map_err(|error| net_error(&self.name, error))? {
-                Some(chunk) => self.packets.push(&chunk),
-                // Whatever the server had to say, it has said more of it: the connection broke.
-                None => {
-                    let source = NetError::closed();
-                    return Err(GitError::Net { remote: self.name.clone(), source });
-                }
-            }
+            let Some(chunk) = chunk.map_err(|error| net_error(&self.name, error))? else {
+                // A message has an end of its own, so the connection broke.
+                return Err(net_error(&self.name, NetError::closed()));
+            };
+            self.packets.push(&chunk);
         }
     }
 
