@@ -78,8 +78,11 @@ impl Ignore {
                 continue;
             }
             let clean = clean(text);
-            // The root itself cannot be left out.
+            // The root itself cannot be left out; as an exception it is nothing at all.
             if clean.is_empty() {
+                if exception && text.starts_with('/') {
+                    return Err(IgnoreError::LoneException { line });
+                }
                 continue;
             }
             let tokens =

@@ -6,7 +6,7 @@
 /// A pattern that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "malformed pattern {0:?}: a '[' without its ']', a class that is empty or backwards, or a '\\' at the end"
+    "malformed pattern {0:?}: a '[' without its ']', a class that is empty or backwards, or a '\\' that escapes nothing"
 )]
 pub struct PatternError(pub String);
 
@@ -63,7 +63,8 @@ impl Pattern {
 }
 
 /// Reads a pattern. `deep` is the dialect of `.dockerignore`: it knows `**`, its
-/// classes may hold a `/`, and a class whose range runs backwards is a mistake.
+/// classes may hold a `/`, and ranges that run backwards and escaped letters are
+/// mistakes.
 pub(super) fn tokens(text: &str, deep: bool) -> Result<Vec<Token>, PatternError> {
     let bad = || PatternError(text.to_owned());
     let mut tokens = Vec::new();
@@ -86,7 +87,14 @@ pub(super) fn tokens(text: &str, deep: bool) -> Result<Vec<Token>, PatternError>
             }
             '*' => Token::Star,
             '?' => Token::Any,
-            '\\' => Token::Exactly(chars.next().ok_or_else(bad)?),
+            '\\' => {
+                let c = chars.next().ok_or_else(bad)?;
+                // For ignore files these are escapes of regular expressions, most of them none.
+                if deep && (c.is_ascii_alphanumeric() || !c.is_ascii()) {
+                    return Err(bad());
+                }
+                Token::Exactly(c)
+            }
             '[' => {
                 let negated = chars.next_if_eq(&'^').is_some();
                 class(&mut chars, negated, deep).ok_or_else(bad)?

@@ -17,7 +17,7 @@ const EXPANSION: &[(&str, usize)] = &[
 ];
 
 const IGNORE: &[(&str, usize)] = &[
-    ("found by reading", 10),
+    ("BuildKit itself", 16),
     ("go filepath match", 54),
     ("ignore file lines", 8),
     ("patternmatcher functions", 15),
