@@ -23,6 +23,8 @@ pub enum BuildError {
     At {
         /// `FILE:LINE`.
         place: String,
+        /// What was perhaps meant.
+        help: Option<String>,
         /// Why.
         #[source]
         source: Box<BuildError>,
@@ -168,11 +170,11 @@ pub enum ErrorKind {
 }
 
 impl BuildError {
-    /// This error with the place that it comes from.
-    pub(super) fn at(self, place: String) -> Self {
+    /// This error with the place that it comes from, and what was perhaps meant there.
+    pub(super) fn at(self, place: String, help: Option<String>) -> Self {
         match self {
             Self::Interrupted => self,
-            source => Self::At { place, source: Box::new(source) },
+            source => Self::At { place, help, source: Box::new(source) },
         }
     }
 

@@ -173,7 +173,7 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
     let ignore = request.context.as_ref().map(Context::ignore);
     let mut find = |wanted: &ImageRequest, span, _| {
         let image = base::resolve(wanted, request.pull, env)
-            .map_err(|error| error.at(place(request, span)))?;
+            .map_err(|error| error.at(place(request, span), meant(request, wanted)))?;
         let config = image.config.clone();
         bases.insert(wanted.clone(), image);
         Ok::<_, BuildError>(Some(config))
@@ -191,7 +191,7 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
     for (wanted, span) in plan.stages.iter().flat_map(copied_images) {
         if !bases.contains_key(wanted) {
             let image = base::resolve(wanted, request.pull, env)
-                .map_err(|error| error.at(place(request, span)))?;
+                .map_err(|error| error.at(place(request, span), meant(request, wanted)))?;
             let (actual, platform) = (image.config.platform(), &wanted.platform);
             if !actual.satisfies(platform) {
                 let image = &wanted.source;
@@ -203,6 +203,18 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
     }
     base::fetch_layers(&bases, env)?;
     run_plan(request, env, &plan, &bases)
+}
+
+/// The stage that was perhaps meant by the name of an image.
+fn meant(request: &BuildRequest, wanted: &ImageRequest) -> Option<String> {
+    // A stage's name has no registry and no folder.
+    let ImageSource::Registry(reference) = &wanted.source else { return None };
+    let name = reference.repository().path().strip_prefix("library/")?;
+    let (parsed, _) = dockerfile::parse(&request.dockerfile);
+    let stages: Vec<String> =
+        plan::targets(&parsed).into_iter().filter_map(|target| target.name).collect();
+    let near = dockerfile::nearest(name, stages.iter().map(String::as_str))?;
+    Some(format!("did you mean the stage {near}? it must stand before its use"))
 }
 
 /// `FILE:LINE`.

@@ -202,6 +202,9 @@ fn explain(error: CliError, session: &Session) -> CliError {
     let failed = session.tail.failed();
     let lines: Vec<String> = failed.into_iter().flat_map(|step| step.output.lines).collect();
     let mut hints = Vec::new();
+    if let BuildError::At { help: Some(help), .. } = &*source {
+        hints.push(help.clone());
+    }
     // What the kernel says of an id that is not mapped, and of one that may not be taken.
     let refused =
         |line: &String| line.contains("Invalid argument") || line.contains("not permitted");

@@ -27,6 +27,8 @@ const KEYS: &[&str] = &[
 /// Reads a mount; every mistake is a diagnostic at the flag.
 pub(super) fn read(flag: &Word, diagnostics: &mut Vec<Diagnostic>) -> Mount {
     let mut mount = Mount { span: flag.span, ..Mount::default() };
+    // An option that is not understood may be the one that is missing.
+    let mut is_understood = true;
     let mut fail = |message: String| diagnostics.push(Diagnostic::error(flag.span, message));
     let Some(fields) = fields(&flag.value) else {
         fail("--mount: a quote has no end, or stands within a field".to_owned());
@@ -50,6 +52,7 @@ pub(super) fn read(flag: &Word, diagnostics: &mut Vec<Diagnostic>) -> Mount {
             },
             (key, None) if KEYS.contains(&key) => {
                 fail(format!("--mount: {key} has no value; write {key}=…"));
+                is_understood = false;
             }
             ("type", Some(value)) => match value.to_lowercase().as_str() {
                 "bind" => mount.kind = MountKind::Bind,
@@ -90,10 +93,11 @@ pub(super) fn read(flag: &Word, diagnostics: &mut Vec<Diagnostic>) -> Mount {
                 let hint = super::nearest(&key, KEYS.iter().copied());
                 let hint = hint.map_or_else(String::new, |key| format!(", did you mean {key}?"));
                 fail(format!("--mount has no option {key:?}{hint}"));
+                is_understood = false;
             }
         }
     }
-    check(&mount, &mut fail);
+    check(&mount, is_understood, &mut fail);
     mount
 }
 
@@ -104,8 +108,8 @@ fn diagnostics_for_type(fail: &mut impl FnMut(String), value: &str) {
     fail(format!("--mount: the type is bind, cache, tmpfs, secret or ssh, not {value:?}{hint}"));
 }
 
-/// Options that the type does not have.
-fn check(mount: &Mount, fail: &mut impl FnMut(String)) {
+/// Options that the type does not have, and those that it must have.
+fn check(mount: &Mount, is_understood: bool, fail: &mut impl FnMut(String)) {
     use MountKind::{Bind, Cache, Secret, Ssh, Tmpfs};
     let kind = mount.kind;
     let mut only = |given: bool, option: &str, kinds: &[MountKind]| {
@@ -130,11 +134,12 @@ fn check(mount: &Mount, fail: &mut impl FnMut(String)) {
             if mount.id.is_none()
                 && mount.source.is_none()
                 && mount.target.is_none()
-                && mount.env.is_none() =>
+                && mount.env.is_none()
+                && is_understood =>
         {
             fail("--mount: a secret needs an id, a source, a target or an env".to_owned());
         }
-        Bind | Cache | Tmpfs if mount.target.is_none() => {
+        Bind | Cache | Tmpfs if mount.target.is_none() && is_understood => {
             fail("--mount: the target is missing".to_owned());
         }
         _ => {}

@@ -151,6 +151,7 @@ impl Parser<'_> {
                 let error =
                     Diagnostic::error(span, "FROM has one argument, or three: image AS name");
                 let is_as = word.value.eq_ignore_ascii_case("as");
+                let error = error.with_help(format!("write FROM {} AS name", image.value));
                 let error = if is_as { error } else { error.suggesting(&word.value, ["AS"]) };
                 self.diagnostics.push(error);
                 return None;

@@ -16,6 +16,10 @@ use super::{Copy, FileSource, ImageRequest, Outcome, Plan, PlanOptions, StageId,
 /// The build argument that stands in for the directive `check`.
 const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
+/// Instructions that may be missing without a change in what others mean.
+const INDEPENDENT: [&str; 9] =
+    ["ADD", "CMD", "COPY", "ENTRYPOINT", "EXPOSE", "HEALTHCHECK", "LABEL", "RUN", "VOLUME"];
+
 /// What there is to say about a file.
 #[derive(Clone, Debug)]
 pub struct Examined {
@@ -64,7 +68,9 @@ pub fn examine<E>(
     diagnostics.extend(dockerfile::check(&dockerfile));
     let is_wrong = |all: &[Diagnostic]| all.iter().any(|d| d.severity == Severity::Error);
     let (mut plan, mut unknown) = (None, BTreeMap::new());
-    if !is_wrong(&diagnostics) {
+    if is_wrong(&diagnostics) {
+        diagnostics.extend(more_mistakes(&dockerfile, options, stages, &diagnostics));
+    } else {
         let planned = plan_with_images(&dockerfile, options, stages, find)?;
         unknown = planned.findings.doubts;
         diagnostics.extend(planned.diagnostics);
@@ -110,6 +116,30 @@ fn plan_with_images<E>(
             configs.insert(image, config);
         }
     }
+}
+
+/// What can be said of the rest of a file that has mistakes, if these are in
+/// instructions on which no other depends. Nothing is looked up for a file that
+/// will not be built.
+fn more_mistakes(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    stages: Stages,
+    mistakes: &[Diagnostic],
+) -> Vec<Diagnostic> {
+    let mistakes = mistakes.iter().filter(|remark| remark.severity == Severity::Error);
+    let others_depend = mistakes.into_iter().any(|remark| {
+        let Some(span) = remark.span else { return true };
+        let (_, line) = dockerfile.source.line_at(span.start);
+        let keyword = line.split_whitespace().next().unwrap_or_default().to_uppercase();
+        !INDEPENDENT.contains(&keyword.as_str())
+    });
+    if others_depend {
+        return Vec::new();
+    }
+    let mut nothing = |_: &ImageRequest, _: Span, _| Ok::<_, std::convert::Infallible>(None);
+    let Ok(planned) = plan_with_images(dockerfile, options, stages, &mut nothing);
+    planned.diagnostics
 }
 
 /// Drops what is about stages that are not built.
@@ -232,6 +262,24 @@ mod tests {
         }
         lines.sort();
         lines.concat()
+    }
+
+    #[test]
+    fn mistakes_of_all_kinds_come_at_once() {
+        let remarks = |text: &str| {
+            let source = Source::new("D", text);
+            let mut find = |_: &ImageRequest, _, _| -> Result<_, std::convert::Infallible> {
+                panic!("looked up")
+            };
+            let Ok(found) = examine(&source, &options(""), None, Stages::Needed, &mut find);
+            assert!(found.plan.is_none());
+            found.diagnostics.into_iter().map(|remark| remark.message).collect::<Vec<_>>()
+        };
+        let found = remarks("FROM a\nCOPY a\nEXPOSE x\nENV B=$C\n");
+        assert_eq!(found.len(), 2, "{found:?}");
+        // What a wrong ARG or FROM would have meant is not guessed.
+        assert_eq!(remarks("FROM a\nARG =x\nEXPOSE x\n").len(), 1);
+        assert_eq!(remarks("FORM a\nEXPOSE x\n").len(), 1);
     }
 
     #[test]

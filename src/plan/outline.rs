@@ -295,10 +295,10 @@ impl Context<'_, '_> {
         };
         match mount.kind {
             // `source` is another word for the id.
-            MountKind::Secret => text(&mount.source).or_else(|| text(&mount.id)).or_else(|| {
-                let target = text(&mount.target)?;
-                Some(target.rsplit('/').next().unwrap_or_default().to_owned())
-            }),
+            MountKind::Secret => text(&mount.source)
+                .or_else(|| text(&mount.id))
+                .or_else(|| Some(text(&mount.target)?.rsplit('/').next()?.to_owned()))
+                .or_else(|| text(&mount.env)),
             MountKind::Cache => text(&mount.id).or_else(|| text(&mount.target)),
             MountKind::Ssh => Some(text(&mount.id).unwrap_or_else(|| "default".to_owned())),
             MountKind::Bind | MountKind::Tmpfs => None,

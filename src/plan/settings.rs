@@ -84,6 +84,14 @@ pub(super) fn is_signal(text: &str) -> bool {
         || offset("RTMAX-", 14).unwrap_or(false)
 }
 
+/// The signal that was perhaps meant, with `SIG`.
+pub(super) fn nearest_signal(text: &str) -> Option<String> {
+    let name = text.to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let near = crate::dockerfile::nearest(name, SIGNALS.split_ascii_whitespace())?;
+    Some(format!("SIG{near}"))
+}
+
 /// Whether a text is a mode: octal up to 7777, or symbolic (`u=rwX,go-w`).
 pub(super) fn is_mode(text: &str) -> bool {
     if text.bytes().all(|b| b.is_ascii_digit()) {
@@ -159,6 +167,13 @@ mod tests {
         for bad in ["0", "65", "", "SIG", "SIGFOO", "RTMIN+16", "RTMIN++1", "-9"] {
             assert!(!is_signal(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn knows_which_signal_was_meant() {
+        assert_eq!(nearest_signal("SIGTREM").as_deref(), Some("SIGTERM"));
+        assert_eq!(nearest_signal("ussr1").as_deref(), Some("SIGUSR1"));
+        assert_eq!(nearest_signal("everything"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::dockerfile::{
 };
 use crate::image::{self, ImageConfig, Platform, RuntimeConfig};
 
-use super::settings::{Exposed, is_signal, ports, resolve};
+use super::settings::{Exposed, is_signal, nearest_signal, ports, resolve};
 use super::stages::{Draft, Planner, argument_value};
 use super::variables::{DEFAULT_PATH, Variables};
 use super::{Base, FileSource, ImageRequest, Stage, Step, StepKind, copy, history};
@@ -329,7 +329,11 @@ impl Context<'_, '_> {
             InstructionKind::Stopsignal(word) => {
                 let signal = self.expand(word)?.value;
                 if !is_signal(&signal) {
-                    self.fail(word.span, format!("{signal:?} is no signal"));
+                    let error = Diagnostic::error(word.span, format!("{signal:?} is no signal"));
+                    let help = "a signal is a number, or a name such as SIGTERM or TERM";
+                    let near = nearest_signal(&signal).map(|near| format!("did you mean {near}?"));
+                    let error = error.with_help(near.unwrap_or_else(|| help.to_owned()));
+                    self.planner.diagnostics.push(error);
                     return None;
                 }
                 let created_by = format!("STOPSIGNAL {signal}");

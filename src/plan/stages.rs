@@ -393,11 +393,14 @@ impl Planner<'_> {
             }
         }
         if image.value.is_empty() {
-            self.diagnostics.push(
-                Diagnostic::error(image.span, "the base image is empty after expansion").with_help(
+            let error = Diagnostic::error(image.span, "the base image is empty after expansion");
+            self.diagnostics.push(if from.image.value.contains('$') {
+                error.with_help(
                     "FROM sees only the ARGs before the first FROM; give them a default or pass --build-arg",
-                ),
-            );
+                )
+            } else {
+                error.with_help("name an image, or scratch for none")
+            });
             return None;
         }
         let found = match self.find_by_name(draft, &image.value) {

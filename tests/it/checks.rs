@@ -127,6 +127,18 @@ fn base_images_are_looked_up_when_it_matters() {
     assert!(output.stdout.contains("the variable NOTHING is not set here"), "{}", output.stdout);
 }
 
+/// A name that is no stage is an image; when there is none, a stage may be meant.
+#[test]
+fn a_mistyped_stage_is_asked_about() {
+    let work = WorkDir::new();
+    let registry = Registry::start(Options::default());
+    let proxy = format!("http://{}", registry.host);
+    let text = "FROM scratch AS build\nFROM biuld\n";
+    let output = work.build(text).env("HTTPS_PROXY", proxy).run();
+    assert!(!output.status.success());
+    output.says("hint: did you mean the stage build?");
+}
+
 /// The ignore file of the context has a say.
 #[test]
 fn sources_that_are_ignored_are_found() {
@@ -186,7 +198,8 @@ ARG TARGETARCH
 # mode how
 ARG mode=fast
 ARG tag
-RUN true
+RUN --mount=type=secret,id=token,required --mount=type=secret,target=/etc/key \
+    --mount=type=ssh --mount=type=cache,target=/root/.cache true
 # app is what ships
 FROM scratch AS app
 ARG empty
@@ -211,6 +224,16 @@ tag         1        which base
 image       base:1
 mode        slow     how
 empty
+
+SECRET   REQUIRED
+token    true
+key
+
+SSH       REQUIRED
+default
+
+CACHE MOUNT
+/root/.cache
 ";
     assert_eq!(call("outline"), expected);
     let mut found = parsed(&call("outline,format=json"));
@@ -227,6 +250,12 @@ empty
             {"name": "mode", "value": "slow", "description": "how", "location": lines(9, 9)},
             {"name": "empty", "location": lines(14, 14)},
         ],
+        "secrets": [
+            {"name": "token", "required": true, "location": lines(11, 11)},
+            {"name": "key", "location": lines(11, 11)},
+        ],
+        "ssh": [{"name": "default", "location": lines(11, 11)}],
+        "cache": [{"ID": "/root/.cache", "location": lines(11, 11)}],
     });
     assert_eq!(found, expected);
 }
