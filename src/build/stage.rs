@@ -119,7 +119,7 @@ fn begin(stage: &Stage, context: &Context<'_>) -> Result<StageResult, BuildError
     match &stage.base {
         Base::Scratch => Ok(StageResult {
             layers: Vec::new(),
-            config: ImageConfig::scratch(&stage.platform),
+            config: ImageConfig::scratch(&context.request.options.platform),
             epoch: context.request.timestamps.epoch(None),
         }),
         Base::Stage(id) => context.stages.get(id).cloned().ok_or_else(missing),

@@ -15,6 +15,17 @@ pub struct Dockerfile {
     pub instructions: Vec<Instruction>,
 }
 
+impl Dockerfile {
+    /// The name of the last stage, if it has one.
+    pub fn last_stage(&self) -> Option<&str> {
+        let last = self.instructions.iter().rev().find_map(|instruction| match &instruction.kind {
+            InstructionKind::From(from) => Some(from),
+            _ => None,
+        });
+        last.and_then(|from| from.name.as_ref()).map(|name| name.value.as_str())
+    }
+}
+
 /// An instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instruction {

@@ -49,7 +49,7 @@ pub(super) fn check(
 
 /// The global variables as they are without build arguments, if that can be said.
 fn defaults(dockerfile: &Dockerfile, options: &PlanOptions) -> Option<Variables> {
-    let mut variables = predefined(options);
+    let mut variables = predefined(options, dockerfile.last_stage());
     let options = PlanOptions { build_args: Vec::new(), ..options.clone() };
     let mut remarks = Vec::new();
     for instruction in &dockerfile.instructions {

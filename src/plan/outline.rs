@@ -182,7 +182,7 @@ impl Notes {
     /// Notes of the global arguments.
     pub(super) fn of_globals(dockerfile: &Dockerfile, options: &PlanOptions) -> Self {
         let mut notes = Self::default();
-        let mut variables = predefined(options);
+        let mut variables = predefined(options, dockerfile.last_stage());
         for instruction in &dockerfile.instructions {
             let arguments = match &instruction.kind {
                 InstructionKind::Arg(arguments) => arguments,

@@ -53,13 +53,6 @@ impl Scope {
         Self { unknown_base: Some(request.clone()), ..Self::scratch() }
     }
 
-    /// That of a stage of the same file: all but its triggers, which are for
-    /// those who build on the finished image.
-    pub(super) fn derived(mut self) -> Self {
-        self.runtime.on_build.clear();
-        self
-    }
-
     fn of(runtime: RuntimeConfig, author: Option<String>) -> Self {
         let mut variables = Variables::default();
         for entry in &runtime.env {

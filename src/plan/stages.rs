@@ -121,7 +121,7 @@ fn try_plan(
     diagnostics: &mut Vec<Diagnostic>,
     findings: &mut Findings,
 ) -> Option<Outcome> {
-    let mut globals = predefined(options);
+    let mut globals = predefined(options, dockerfile.last_stage());
     let mut drafts = drafts(dockerfile, options, &mut globals, diagnostics);
     for draft in &mut drafts {
         let name = draft.from.name.as_ref().and_then(|name| context_name(&name.value));
@@ -336,7 +336,7 @@ impl Planner<'_> {
         self.bases.insert(id, (base.clone(), platform.clone()));
         let scope = match &base {
             Base::Scratch => Some(Scope::scratch()),
-            Base::Stage(base) => self.scopes.get(base).cloned().map(Scope::derived),
+            Base::Stage(base) => self.scopes.get(base).cloned(),
             Base::Image(request) => match self.configs.get(request) {
                 Some(Some(config)) => {
                     from::check_platform(config, request, draft.from.image.span, self.diagnostics);

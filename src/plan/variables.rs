@@ -161,7 +161,10 @@ pub(super) fn proxies(options: &PlanOptions) -> Vec<(String, String)> {
 }
 
 /// What FROM and the defaults of global arguments see before the first ARG.
-pub(super) fn predefined(options: &PlanOptions) -> Variables {
+///
+/// `last` is the name of the last stage, which is built unless another is asked for.
+pub(super) fn predefined(options: &PlanOptions, last: Option<&str>) -> Variables {
+    let stage = options.target.as_deref().filter(|target| !target.is_empty()).or(last);
     let (target, build) = (&options.platform, &options.build_platform);
     let mut variables = Variables::default();
     for (name, value) in [
@@ -175,7 +178,7 @@ pub(super) fn predefined(options: &PlanOptions) -> Variables {
         ("TARGETOSVERSION", String::new()),
         ("TARGETARCH", target.architecture.clone()),
         ("TARGETVARIANT", target.variant.clone().unwrap_or_default()),
-        ("TARGETSTAGE", options.target.clone().unwrap_or_else(|| "default".to_owned())),
+        ("TARGETSTAGE", stage.unwrap_or("default").to_owned()),
     ] {
         variables.set(name, build_arg(options, name).unwrap_or(&value));
     }
@@ -211,7 +214,7 @@ pub(super) fn warn_of_undeclared(
     declared: &[&str],
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let known = predefined(options);
+    let known = predefined(options, None);
     for (name, _) in &options.build_args {
         let predefined = known.get(name).is_some()
             || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
