@@ -1,11 +1,18 @@
-//! The named contexts of files, opened when the first step wants them.
+//! Contexts: named ones, opened when the first step wants them, and what has to be
+//! fetched or unpacked first.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::BuildError;
+use super::remote::Remotes;
+use super::{BuildError, Env, Secrets};
 use crate::context::{Context, ContextError, ContextLocation};
+use crate::rootfs::Owners;
 
 /// A context: the build's own, or a named one.
 #[derive(Debug)]
@@ -25,16 +32,22 @@ impl Deref for Opened<'_> {
     }
 }
 
-/// What `--build-context` names; a context that no step wants is not touched.
+/// What `--build-context` names, and what is fetched from elsewhere; what no step
+/// wants is not touched.
 #[derive(Debug)]
 pub(super) struct Contexts<'a> {
     locations: &'a BTreeMap<String, ContextLocation>,
     opened: Mutex<BTreeMap<String, Arc<Context>>>,
+    pub(super) remotes: Remotes<'a>,
 }
 
 impl<'a> Contexts<'a> {
-    pub(super) fn new(locations: &'a BTreeMap<String, ContextLocation>) -> Self {
-        Self { locations, opened: Mutex::new(BTreeMap::new()) }
+    pub(super) fn new(
+        locations: &'a BTreeMap<String, ContextLocation>,
+        secrets: &'a Secrets,
+        env: &'a Env,
+    ) -> Self {
+        Self { locations, opened: Mutex::default(), remotes: Remotes::new(secrets, env) }
     }
 
     /// The context `name`; opened once.
@@ -44,17 +57,98 @@ impl<'a> Contexts<'a> {
         if let Some(context) = opened.get(name) {
             return Ok(Arc::clone(context));
         }
-        let context = match self.locations.get(name) {
-            Some(ContextLocation::Directory(path)) => {
-                Context::open(path, None).map_err(|source| ContextError::Named {
-                    name: name.to_owned(),
-                    source: Box::new(source),
-                })?
+        let location = self.locations.get(name);
+        let location = location
+            .ok_or_else(|| BuildError::Internal(format!("the context {name} is missing")))?;
+        let context = open(location, &self.remotes).map_err(|error| match error {
+            BuildError::Context(source) => {
+                ContextError::Named { name: name.to_owned(), source: Box::new(source) }.into()
             }
-            None => return Err(BuildError::Internal(format!("the context {name} is missing"))),
-        };
+            other => other.at(format!("context {name}")),
+        })?;
         let context = Arc::new(context);
         opened.insert(name.to_owned(), Arc::clone(&context));
         Ok(context)
     }
+}
+
+/// The name of the one file of a context that is a download.
+const DOWNLOADED: &str = "context";
+
+fn open(location: &ContextLocation, remotes: &Remotes<'_>) -> Result<Context, BuildError> {
+    let path = match location {
+        ContextLocation::Directory(path) => return Ok(Context::open(path, None)?),
+        ContextLocation::Git(url) => {
+            remotes.checkout(url, url.keep_git_dir.unwrap_or_default())?.path
+        }
+        ContextLocation::Web(url) => {
+            let download = remotes.download(url, None)?;
+            let path = new_directory(remotes.env())?;
+            let (blob, file) =
+                (remotes.env().store.blob_path(&download.digest), path.join(DOWNLOADED));
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::copy(&blob, &file)
+                .and_then(|_| std::fs::set_permissions(&file, mode))
+                .map_err(io_error("copy", &blob))?;
+            path
+        }
+    };
+    // As BuildKit: only a directory of the user's own has an ignore file.
+    Ok(Context::open_all(&path)?)
+}
+
+/// Opens the build's own context where it is elsewhere: a repository, an archive, or a
+/// Dockerfile alone, whose name is then given. No ignore file holds for it.
+pub fn open_context(
+    location: &ContextLocation,
+    secrets: &Secrets,
+    env: &Env,
+) -> Result<(Context, Option<&'static str>), BuildError> {
+    let remotes = Remotes::new(secrets, env);
+    if let ContextLocation::Web(url) = location {
+        let download = remotes.download(url, None)?;
+        let file = env.store.open_blob(&download.digest)?;
+        if let Some(context) = unpack(file, env)? {
+            return Ok((context, None));
+        }
+        return Ok((open(location, &remotes)?, Some(DOWNLOADED)));
+    }
+    Ok((open(location, &remotes)?, None))
+}
+
+/// Unpacks a context that is an archive; `None` if `content` is none.
+pub fn unpack_context(mut content: impl Read, env: &Env) -> Result<Option<Context>, BuildError> {
+    let path = env.store.work().fresh("archive");
+    let mut write = || {
+        let mut file = File::create_new(&path)?;
+        io::copy(&mut content, &mut file)?;
+        File::open(&path)
+    };
+    let file = write().map_err(io_error("write", &path))?;
+    // It goes when it is closed.
+    std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    unpack(file, env)
+}
+
+fn unpack(file: File, env: &Env) -> Result<Option<Context>, BuildError> {
+    let path = new_directory(env)?;
+    let fail = |source| BuildError::Io { action: "read", path: path.clone(), source };
+    let Some(archive) = crate::rootfs::archive(&file.into()).map_err(fail)? else {
+        return Ok(None);
+    };
+    let target = crate::fs::open_dir(&path).map_err(io_error("open", &path))?;
+    // Whose the files were says nothing; who may read them here is what counts.
+    crate::rootfs::extract(archive, &target, Some((0, 0)), Owners::Real)
+        .map_err(|source| BuildError::Archive { source })?;
+    Ok(Some(Context::open_all(&path)?))
+}
+
+fn new_directory(env: &Env) -> Result<PathBuf, BuildError> {
+    let path = env.store.work().fresh("context");
+    std::fs::create_dir(&path).map_err(io_error("create", &path))?;
+    Ok(path)
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    move |source| BuildError::Io { action, path: path.to_owned(), source }
 }

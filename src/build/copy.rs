@@ -21,6 +21,8 @@ use crate::snapshot::Times;
 
 /// In a source of `--parents`: what is before it is not made in the destination.
 const PIVOT: &str = "/./";
+/// The mode of a file of a web server.
+const DOWNLOADED: u32 = 0o600;
 
 /// Adds all that decides what the step makes.
 pub(super) fn add_to_key(
@@ -62,6 +64,28 @@ pub(super) fn add_to_key(
             }
             (CopySource::Inline(file), _) => {
                 key.field("inline", &file.name).field("text", &file.content);
+            }
+            (CopySource::Download(file), _) => {
+                key.field("download", &file.name).field("unpack", yes(file.unpack));
+                if let Some(checksum) = &file.checksum {
+                    key.field("content", checksum.as_str());
+                } else {
+                    let fetched = context.contexts.remotes.download(&file.url, None)?;
+                    key.field("content", fetched.digest.as_str())
+                        .field("modified", &fetched.modified().to_string());
+                }
+            }
+            (CopySource::Git { url, keep_git_dir }, _) => {
+                let resolved = context.contexts.remotes.commit(url)?;
+                key.field("commit", &resolved.commit.to_string())
+                    .field("below", url.subdir.as_deref().unwrap_or_default())
+                    .field("submodules", yes(url.submodules.unwrap_or(true)))
+                    .field("times", yes(url.commit_times));
+                // What `.git` says of where the files are from.
+                if *keep_git_dir {
+                    key.field("repository", &url.remote.to_string())
+                        .field("name", resolved.name.as_deref().unwrap_or_default());
+                }
             }
         }
     }
@@ -297,6 +321,16 @@ fn apply(
         super::Timestamps::Epoch(_) => Some(state.epoch),
         super::Timestamps::Keep(_) => None,
     };
+    // The directories of repositories, which must outlive the sources.
+    let mut checkouts = Vec::new();
+    for source in &copy.sources {
+        if let CopySource::Git { url, keep_git_dir } = source {
+            let checkout = context.contexts.remotes.checkout(url, *keep_git_dir)?;
+            let time = if url.commit_times { Some(checkout.committed) } else { epoch };
+            checkouts.push((open(&checkout.path)?, time));
+        }
+    }
+    let mut next_checkout = checkouts.iter();
     let mut sources = Vec::new();
     for source in &copy.sources {
         match source {
@@ -316,6 +350,30 @@ fn apply(
                     mtime: epoch,
                     unpack: false,
                 });
+            }
+            CopySource::Download(file) => {
+                let remotes = &context.contexts.remotes;
+                let fetched = remotes.download(&file.url, file.checksum.as_ref())?;
+                sources.push(Source::File {
+                    name: file.name.clone().into(),
+                    content: context.env.store.open_blob(&fetched.digest)?.into(),
+                    mode: DOWNLOADED,
+                    mtime: Some(fetched.modified()),
+                    unpack: file.unpack,
+                });
+            }
+            CopySource::Git { .. } => {
+                let Some((root, mtime)) = next_checkout.next() else { continue };
+                let origin = Origin {
+                    root,
+                    owners: Owners::Real,
+                    owner: Some((0, 0)),
+                    mtime: *mtime,
+                    xattrs: false,
+                    hard_links: false,
+                };
+                let include: Filter<'_> = Box::new(|_, _| Include::Yes);
+                sources.push(Source::Path { origin, path: PathBuf::new(), include, unpack: false });
             }
         }
     }

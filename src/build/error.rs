@@ -10,7 +10,7 @@ use crate::sandbox::SandboxError;
 use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
 
-use super::ExportError;
+use super::{ExportError, FetchError};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,16 @@ pub enum BuildError {
     /// Of the output.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// What was to be fetched from elsewhere cannot be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The context is an archive that cannot be unpacked.
+    #[error("the build context")]
+    Archive {
+        /// Why not.
+        #[source]
+        source: UnpackError,
+    },
     /// An input that is not there.
     #[error("{0}")]
     Missing(String),
@@ -186,6 +196,7 @@ impl BuildError {
             Self::Signal(signal) => ErrorKind::Step(128 + signal),
             Self::Sandbox(SandboxError::Program(_)) => ErrorKind::Step(127),
             Self::Missing(_) => ErrorKind::Missing,
+            Self::Fetch(error) => error.kind(),
             Self::Context(error) if error.is_missing() => ErrorKind::Missing,
             Self::Pull { source, .. } | Self::Push { source, .. } => match source.kind() {
                 registry::Kind::Auth => ErrorKind::Auth,
@@ -214,6 +225,7 @@ impl BuildError {
             | Self::Context(_)
             | Self::Image { .. }
             | Self::Unpack { .. }
+            | Self::Archive { .. }
             | Self::Copy(_) => ErrorKind::Input,
             Self::Sandbox(_) => ErrorKind::Sandbox,
             Self::Io { .. } | Self::Snapshot(_) | Self::Store(_) => ErrorKind::Storage,

@@ -15,6 +15,7 @@ mod export;
 mod layout;
 mod mounts;
 mod push;
+mod remote;
 mod run;
 mod secrets;
 mod stage;
@@ -30,6 +31,7 @@ use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
+use crate::net::Http;
 use crate::plan::{
     self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, StageId, Stages,
 };
@@ -41,9 +43,11 @@ use crate::snapshot::Times;
 use crate::store::Store;
 
 pub use base::{Image, find_base};
+pub use contexts::{open_context, unpack_context};
 pub use error::{BuildError, ErrorKind};
 pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
 pub use push::push;
+pub use remote::FetchError;
 pub use run::{ExecRequest, exec};
 pub use secrets::{Agents, Secrets};
 pub use tree::Overlays;
@@ -114,6 +118,8 @@ pub struct Env {
     pub store: Store,
     /// Registries.
     pub client: Client,
+    /// Other servers.
+    pub http: Http,
     /// Runs what the client does.
     pub runtime: tokio::runtime::Runtime,
     /// How steps are isolated.
@@ -239,7 +245,7 @@ fn run_plan(
     plan: &Plan,
     bases: &BTreeMap<ImageRequest, Image>,
 ) -> Result<BuildResult, BuildError> {
-    let contexts = Contexts::new(&request.contexts);
+    let contexts = Contexts::new(&request.contexts, &request.secrets, env);
     let mut results: BTreeMap<StageId, StageResult> = BTreeMap::new();
     let mut counter = stage::Counter::default();
     for stage in &plan.stages {

@@ -1,7 +1,6 @@
 //! `yado build`.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,11 +9,11 @@ use serde_json::json;
 use super::call::{self, Call, Method};
 use super::exit::{self, CliError};
 use super::output::{Kind, Output};
+use super::place::Place;
 use super::secrets::SecretFlags;
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
-use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
-use crate::context::Context;
+use crate::build::{self, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
 use crate::dockerfile::Source;
 use crate::image::{Platform, Reference};
 use crate::layer::Compression;
@@ -25,7 +24,8 @@ use crate::sandbox::{Identity, Network};
 /// The flags of `yado build`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
-    /// The build context: a directory, or - for none and a Dockerfile on standard input
+    /// The build context: a directory, a git or https URL, or - for standard input: a tar archive,
+    /// or a Dockerfile and no context
     #[arg(value_name = "PATH")]
     context: PathBuf,
     /// Name the image, as HOST/PATH:TAG
@@ -40,8 +40,8 @@ pub(super) struct Flags {
     /// Set a build argument; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// What NAME stands for in FROM, --from and from=: a directory, `docker-image://IMAGE`,
-    /// oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE
+    /// What NAME stands for in FROM, --from and from=: a directory, a git or https URL,
+    /// `docker-image://IMAGE`, oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::contexts::parse)]
     build_context: Vec<super::contexts::BuildContext>,
     /// Build this stage
@@ -154,14 +154,25 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 /// Builds, writes the outputs, pushes.
 pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> {
     if let Some(call) = flags.call() {
-        return call::run(global, call, &flags.request(&[])?, &flags.registry);
+        let mut request = flags.request(&[])?;
+        let place = Place::find(&flags.context, flags.file.as_deref())?;
+        // For a file of this machine no store is needed.
+        let session = match place {
+            Place::Here(..) => None,
+            _ => Some(Session::open(global, Progress::Quiet, &flags.registry)?),
+        };
+        let env = session.as_ref().map(|session| &session.env);
+        (request.dockerfile, request.context) =
+            place.open(flags.file.as_deref(), &request.secrets, env)?;
+        return call::run(global, call, &request, &flags.registry, session);
     }
     let outputs = flags.outputs()?;
     let names = flags.names(&outputs)?;
-    let request = flags.request(&outputs)?;
+    let mut request = flags.request(&outputs)?;
+    let place = Place::find(&flags.context, flags.file.as_deref())?;
     let progress = if flags.quiet { Progress::Quiet } else { flags.progress };
     let session = Session::open(global, progress, &flags.registry)?;
-    match build_and_write(flags, &request, &outputs, &names, &session) {
+    match build_and_write(flags, &mut request, place, &outputs, &names, &session) {
         Ok(result) => {
             let files_only = outputs.iter().all(Output::is_files);
             let size = result.image.layers.iter().map(|layer| layer.blob.size).sum();
@@ -240,12 +251,15 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn build_and_write(
     flags: &Flags,
-    request: &BuildRequest,
+    request: &mut BuildRequest,
+    place: Place,
     outputs: &[Output],
     names: &[Reference],
     session: &Session,
 ) -> Result<BuildResult, CliError> {
     let env = &session.env;
+    (request.dockerfile, request.context) =
+        place.open(flags.file.as_deref(), &request.secrets, Some(env))?;
     let result = build::build(request, env)?;
     let in_store = outputs.iter().any(|output| matches!(output.kind, Kind::Image { .. }));
     if in_store {
@@ -335,38 +349,13 @@ impl Flags {
     }
 
     fn request(&self, outputs: &[Output]) -> Result<BuildRequest, CliError> {
-        let stdin = Path::new("-");
-        let without_context = self.context == stdin;
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None if without_context => stdin.to_owned(),
-            None => self.context.join("Dockerfile"),
-        };
-        if !without_context && !self.context.is_dir() {
-            let shown = self.context.display();
-            return Err(CliError::Missing(if self.context.exists() {
-                format!(
-                    "the build context {shown} is not a directory; a Dockerfile is named with -f"
-                )
-            } else {
-                format!("the build context {shown} is not there")
-            }));
-        }
-        let dockerfile = if file == stdin { read_stdin()? } else { self.read_dockerfile(&file)? };
-        let context = if without_context {
-            None
-        } else {
-            Some(Context::open(
-                &self.context,
-                Some(&file).filter(|file| *file != stdin).map(PathBuf::as_path),
-            )?)
-        };
         let build_args = self.build_args();
         let compression = compression_of(outputs)?;
         let (kinds, contexts) = super::contexts::collect(&self.build_context)?;
         Ok(BuildRequest {
-            dockerfile,
-            context,
+            // These two are set by `Place`.
+            dockerfile: Source::new("Dockerfile", String::new()),
+            context: None,
             contexts,
             annotations: self.annotation.clone(),
             pull: self.pull,
@@ -387,27 +376,6 @@ impl Flags {
                 contexts: kinds,
             },
         })
-    }
-
-    fn read_dockerfile(&self, file: &Path) -> Result<Source, CliError> {
-        let shown = file.strip_prefix("./").unwrap_or(file).display().to_string();
-        let bytes = fs::read(file).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                let near = ["Containerfile", "dockerfile"]
-                    .into_iter()
-                    .find(|name| self.file.is_none() && self.context.join(name).is_file());
-                let hint = match near {
-                    Some(name) => format!("; there is a {name}: name it with -f"),
-                    None => "; name it with -f if it is elsewhere".to_owned(),
-                };
-                CliError::Missing(format!("there is no file {shown}{hint}"))
-            }
-            _ => CliError::Missing(format!("read {shown}: {e}")),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|e| {
-            BuildError::Dockerfile(format!("error: {shown} is not UTF-8 text: {e}\n"))
-        })?;
-        Ok(Source::new(shown, text))
     }
 
     fn build_args(&self) -> Vec<(String, String)> {
@@ -453,12 +421,4 @@ fn compression_of(outputs: &[Output]) -> Result<Compression, CliError> {
         ));
     }
     Ok(first)
-}
-
-fn read_stdin() -> Result<Source, CliError> {
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|e| CliError::Missing(format!("read the Dockerfile from standard input: {e}")))?;
-    Ok(Source::new("Dockerfile", text))
 }

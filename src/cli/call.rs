@@ -81,18 +81,19 @@ impl FromStr for Call {
     }
 }
 
-/// Answers a call that is not a build.
+/// Answers a call that is not a build; `session` is there if it was needed already.
 pub(super) fn run(
     global: &Global,
     call: Call,
     request: &BuildRequest,
     registry: &RegistryFlags,
+    session: Option<Session>,
 ) -> Result<ExitCode, CliError> {
     let source = &request.dockerfile;
     let wrong =
         |remarks: &[Diagnostic]| CliError::from(BuildError::Dockerfile(render(remarks, source)));
     if call.method == Method::Check {
-        return check(global, call, request, registry);
+        return check(global, call, request, registry, session);
     }
     let (file, remarks) = parse(source);
     if remarks.iter().any(|remark| remark.severity == Severity::Error) {
@@ -114,12 +115,14 @@ fn check(
     call: Call,
     request: &BuildRequest,
     registry: &RegistryFlags,
+    session: Option<Session>,
 ) -> Result<ExitCode, CliError> {
     let source = &request.dockerfile;
     let target = request.options.target.as_ref().filter(|target| !target.is_empty());
     let stages = if target.is_some() { Stages::Needed } else { Stages::All };
     let ignore = request.context.as_ref().map(Context::ignore);
-    let mut bases = Bases { global, registry, session: None, notes: Vec::new() };
+    let session = session.map(Ok);
+    let mut bases = Bases { global, registry, session, notes: Vec::new() };
     let examined =
         plan::examine(source, &request.options, ignore, stages, &mut |wanted, _: Span, asked| {
             bases.find(wanted, asked)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::CliError;
 use crate::context::ContextLocation;
+use crate::git::GitUrl;
 use crate::image::{Digest, Reference};
 use crate::plan::{ImageSource, NamedContext, context_name};
 
@@ -32,6 +33,9 @@ pub(super) fn parse(text: &str) -> Result<BuildContext, String> {
             _ => format!("{name:?} is no name that FROM or --from could have"),
         });
     };
+    if let Some(location) = remote(value)? {
+        return Ok(BuildContext { name, kind: NamedContext::Files, location: Some(location) });
+    }
     let (kind, location) = match value.split_once(':') {
         Some(("docker-image", rest)) => (docker_image(rest.trim_start_matches("//"))?, None),
         Some(("oci-layout", rest)) => {
@@ -40,12 +44,23 @@ pub(super) fn parse(text: &str) -> Result<BuildContext, String> {
         Some(("target", stage)) => (NamedContext::Stage(stage.to_owned()), None),
         Some((scheme, rest)) if rest.starts_with("//") => {
             return Err(format!(
-                "{scheme}:// is not known; a context is a directory, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE"
+                "{scheme}:// is not known; a context is a directory, a git or https URL, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE"
             ));
         }
         _ => (NamedContext::Files, Some(ContextLocation::Directory(PathBuf::from(value)))),
     };
     Ok(BuildContext { name, kind, location })
+}
+
+/// A context that is elsewhere: a git or http URL. `None` for everything else.
+pub(super) fn remote(text: &str) -> Result<Option<ContextLocation>, String> {
+    // A directory of this name comes before `github.com/…`, which is a repository too.
+    let like_a_path = text.starts_with("github.com/") && std::path::Path::new(text).exists();
+    if !like_a_path && let Some(url) = GitUrl::parse(text).map_err(|e| e.to_string())? {
+        return Ok(Some(ContextLocation::Git(url)));
+    }
+    let web = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+    Ok(web.then(|| ContextLocation::Web(text.to_owned())))
 }
 
 fn docker_image(text: &str) -> Result<NamedContext, String> {
@@ -119,15 +134,26 @@ mod tests {
             ("a=oci-layout:///l", "a", layout("/l", None, None)),
             ("a=oci-layout://d/l:t", "a", layout("d/l", Some("t"), None)),
             (&format!("a=oci-layout://l:t@{digest}"), "a", layout("l", Some("t"), Some(&digest))),
+            ("a=https://h.io/x.tar.gz", "a", NamedContext::Files),
+            ("a=https://h.io/x.git#main:dir", "a", NamedContext::Files),
+            ("a=git@h.io:x.git", "a", NamedContext::Files),
             ("a=target:B", "a", NamedContext::Stage("B".to_owned())),
         ] {
             let flag = parse(text).expect(text);
             assert_eq!((flag.name.as_str(), &flag.kind), (name, &kind), "{text}");
             assert_eq!(flag.location.is_some(), kind == NamedContext::Files, "{text}");
         }
-        for bad in
-            ["a", "=x", "a=", "scratch=x", "Context=x", "a b=x", "a=ftp://x", "a=oci-layout://"]
-        {
+        for bad in [
+            "a",
+            "=x",
+            "a=",
+            "scratch=x",
+            "Context=x",
+            "a b=x",
+            "a=ftp://x",
+            "a=https://h.io/x.git?nope=1",
+            "a=oci-layout://",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         let twice = [parse("a=x").expect("good"), parse("A:latest=y").expect("good")];

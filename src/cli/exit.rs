@@ -28,12 +28,12 @@ Exit codes:
    64  wrong flag, argument or value
    65  the Dockerfile, the context, a base image or docker's config.json is wrong
    66  a file or image is not there
-   69  a registry cannot be reached, or misbehaves
+   69  a registry or another server cannot be reached, or misbehaves
    70  a fault of yado's own
    71  the isolation is not possible here
    73  the output cannot be written
    74  the store or the disk
-   77  a registry wants other credentials
+   77  a registry or another server wants other credentials
   130  interrupted";
 
 /// Why a command failed.

@@ -11,6 +11,7 @@ mod exec;
 mod exit;
 mod info;
 mod output;
+mod place;
 mod secrets;
 mod session;
 mod store;

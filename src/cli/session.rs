@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::CliError;
 use super::{Global, environment};
 use crate::build::{Env, Overlays};
+use crate::net::Http;
 use crate::registry::{Client, ClientOptions, Credentials};
 use crate::report::{self, Clock, Event, Mode, Sink, Size, Tail};
 use crate::sandbox::{self, Cancellation, Isolation};
@@ -104,6 +105,7 @@ impl Session {
         client.net.proxies = environment::proxies();
         let env = Env {
             store,
+            http: Http::new(client.net.clone()),
             client: Client::new(client, Arc::clone(&sink)),
             runtime,
             isolation,

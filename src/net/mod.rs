@@ -17,6 +17,7 @@ mod tls;
 
 pub use client::{Body, FileBody, Http, Options, Proxies, Request, Response, same_origin};
 pub use error::{Cause, NetError};
+pub use reqwest::header::HeaderValue;
 pub use reqwest::{Method, Url};
-pub use retry::{Retry, is_transient, retry_after};
+pub use retry::{Retry, http_date, is_transient, retry_after};
 pub use tcp::Connection;

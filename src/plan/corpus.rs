@@ -109,8 +109,28 @@ fn dump_step(out: &mut String, step: &Step) {
             let directory = if copy.destination_is_directory { " (directory)" } else { "" };
             let _ = writeln!(out, "    from {from} {sources:?} to {}{directory}", copy.destination);
             for source in &copy.sources {
-                if let CopySource::Inline(file) = source {
-                    let _ = writeln!(out, "    file {} {:?}", file.name, file.content);
+                match source {
+                    CopySource::Path(_) => {}
+                    CopySource::Inline(file) => {
+                        let _ = writeln!(out, "    file {} {:?}", file.name, file.content);
+                    }
+                    CopySource::Download(file) => {
+                        let _ = writeln!(out, "    download {} as {}", file.url, file.name);
+                        if let Some(checksum) = &file.checksum {
+                            let _ = writeln!(out, "      which is {checksum}");
+                        }
+                        if file.unpack {
+                            let _ = writeln!(out, "      unpacked");
+                        }
+                    }
+                    CopySource::Git { url, keep_git_dir } => {
+                        let kept = if *keep_git_dir { " with .git" } else { "" };
+                        let _ = writeln!(
+                            out,
+                            "    repository {} ref {:?} commit {:?} subdir {:?}{kept}",
+                            url.remote, url.reference, url.checksum, url.subdir
+                        );
+                    }
                 }
             }
             for (name, value) in [("chown", &copy.chown), ("chmod", &copy.chmod)] {
@@ -121,7 +141,11 @@ fn dump_step(out: &mut String, step: &Step) {
             if !copy.exclude.is_empty() {
                 let _ = writeln!(out, "    exclude {:?}", copy.exclude);
             }
-            for (name, on) in [("parents", copy.parents), ("link", copy.link)] {
+            for (name, on) in [
+                ("parents", copy.parents),
+                ("link", copy.link),
+                ("packed", copy.add && !copy.unpack),
+            ] {
                 if on {
                     let _ = writeln!(out, "    {name}");
                 }

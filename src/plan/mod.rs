@@ -8,9 +8,9 @@
 
 mod model;
 pub use model::{
-    Attributes, Base, Copy, CopySource, FileSource, ImageRequest, ImageSource, InlineFile, Mount,
-    MountKind, NamedContext, Outcome, Plan, PlanOptions, Run, Seed, Stage, StageId, Step, StepKind,
-    context_name,
+    Attributes, Base, Copy, CopySource, Download, FileSource, ImageRequest, ImageSource,
+    InlineFile, Mount, MountKind, NamedContext, Outcome, Plan, PlanOptions, Run, Seed, Stage,
+    StageId, Step, StepKind, context_name,
 };
 
 mod copy;

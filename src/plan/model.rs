@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::dockerfile::{Network, Security, Sharing, Span, Spanned};
+use crate::git::GitUrl;
 use crate::image::{Digest, Platform, Reference, RuntimeConfig};
 
 /// What a build is asked for.
@@ -361,7 +362,7 @@ impl Copy {
     pub fn paths(&self) -> impl Iterator<Item = &Spanned<String>> {
         self.sources.iter().filter_map(|source| match source {
             CopySource::Path(path) => Some(path),
-            CopySource::Inline(_) => None,
+            _ => None,
         })
     }
 }
@@ -373,6 +374,28 @@ pub enum CopySource {
     Path(Spanned<String>),
     /// A file whose content stands in the Dockerfile.
     Inline(InlineFile),
+    /// A file of a web server.
+    Download(Download),
+    /// Files of a git repository, unless `keep_git_dir` without its `.git`.
+    Git {
+        /// Where it is, and what of it is wanted.
+        url: GitUrl,
+        /// Whether `.git` comes with the files.
+        keep_git_dir: bool,
+    },
+}
+
+/// A file of a web server: mode 0600, of root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// The URL, http or https.
+    pub url: String,
+    /// The name that the file gets in a directory.
+    pub name: String,
+    /// What the content must be.
+    pub checksum: Option<Digest>,
+    /// Whether an archive is unpacked.
+    pub unpack: bool,
 }
 
 /// Where COPY and mounts take files from.

@@ -212,10 +212,11 @@ impl Context<'_, '_> {
                         word.span,
                     )?,
                 };
-                return self.copy(false, from, &copy.transfer, copy.parents.is_some());
+                let parents = copy.parents.is_some();
+                return self.copy(None, from, &copy.transfer, parents);
             }
             InstructionKind::Add(add) => {
-                return self.copy(true, FileSource::Context, &add.transfer, false);
+                return self.copy(Some(add), FileSource::Context, &add.transfer, false);
             }
             InstructionKind::Workdir(word) => return self.workdir(word),
             InstructionKind::From(_) => return None,

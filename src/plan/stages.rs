@@ -508,17 +508,6 @@ fn refuse_unsupported(
                 refuse(device.span, "RUN --device");
             }
         }
-        InstructionKind::Add(add) => {
-            if let Some(checksum) = &add.checksum {
-                refuse(checksum.span, "ADD --checksum");
-            }
-            if let Some(keep) = &add.keep_git_dir {
-                refuse(keep.span, "ADD --keep-git-dir");
-            }
-            if let Some(unpack) = &add.unpack {
-                refuse(unpack.span, "ADD --unpack");
-            }
-        }
         _ => {}
     }
 }

@@ -347,7 +347,7 @@ impl Target<'_> {
 }
 
 /// The content of a tar archive, compressed or not; `None` for any other file.
-fn archive(file: &OwnedFd) -> io::Result<Option<impl Read + use<>>> {
+pub fn archive(file: &OwnedFd) -> io::Result<Option<impl Read + use<>>> {
     let mut head = Vec::new();
     let reader = File::from(file.try_clone()?);
     let Ok((_, content)) = crate::layer::open(reader) else { return Ok(None) };

@@ -15,7 +15,7 @@ mod unpack;
 mod users;
 
 pub use chmod::{Chmod, ChmodError};
-pub use copy::{Copied, CopyError, CopyRequest, Filter, Origin, Source, copy, make_dirs};
+pub use copy::{Copied, CopyError, CopyRequest, Filter, Origin, Source, archive, copy, make_dirs};
 pub use duplicate::{DuplicateError, Include, export, merge};
 pub use ledger::Ledger;
 pub use overlay::{Overlay, Upper};

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod add;
 mod bad_input;
 mod checks;
 mod config;

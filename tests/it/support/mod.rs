@@ -5,6 +5,7 @@ pub(crate) mod git;
 mod identity;
 mod image;
 mod registry;
+mod web;
 mod workdir;
 mod yado;
 
@@ -12,6 +13,7 @@ pub(crate) use base::base;
 pub(crate) use identity::Identity;
 pub(crate) use image::{Entry, Image, Kind, Layer};
 pub(crate) use registry::{Options, Registry, Request};
+pub(crate) use web::{Answer, Web};
 pub(crate) use workdir::WorkDir;
 pub(crate) use yado::{Output, Yado};
 
