@@ -64,7 +64,7 @@ impl<'a> Contexts<'a> {
             BuildError::Context(source) => {
                 ContextError::Named { name: name.to_owned(), source: Box::new(source) }.into()
             }
-            other => other.at(format!("context {name}")),
+            other => other.at(format!("context {name}"), None),
         })?;
         let context = Arc::new(context);
         opened.insert(name.to_owned(), Arc::clone(&context));

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::secrets::SecretFlags;
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
-use crate::build::{self, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
+use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
 use crate::dockerfile::Source;
 use crate::image::{Platform, Reference};
 use crate::layer::Compression;
