@@ -139,7 +139,7 @@ fn excluded_files_stay_behind() {
     lands(&[
         // The patterns begin at each source.
         ("COPY --exclude=one.* --exclude=w t /d/", some),
-        ("ADD --exclude=./one.* --exclude=/w/ t /d/", some),
+        ("ADD --exclude=./one.* --exclude=./w/ t /d/", some),
         ("COPY --exclude=* --exclude=!u t /d/", some),
         (
             "COPY --exclude=**/*.md --exclude=w --exclude=t/one.txt t /d/",
