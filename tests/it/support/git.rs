@@ -49,7 +49,7 @@ impl GitServer {
         ]));
         dir.write("users", format!("{}:{}\n", Self::USER, Self::PASSWORD));
         dir.write("page.git/info/refs", "<!doctype html>");
-        dir.write("home/.gitconfig", "[core]\n\tfsync = none\n\tlooseCompression = 1\n");
+        dir.write("home/.gitconfig", "[core]\n\tfsync = none\n\tcompression = 1\n");
         // Somebody else may take a port between its choice and its use.
         eventually("git servers", || {
             let [http, https, daemon] = free_ports();
