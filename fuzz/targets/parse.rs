@@ -1,15 +1,18 @@
 //! Any text: no panic, no hang; places are places of the text; the print of what was understood
-//! says the same; planning it does not panic either.
+//! says the same; planning and checking it does not panic either.
 
 #![no_main]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use libfuzzer_sys::fuzz_target;
 use yado_fuzz::dockerfile::print::{is_ambiguous, kinds, print};
-use yado_fuzz::dockerfile::{Diagnostic, Severity, Source, Span, parse, render};
+use yado_fuzz::dockerfile::{
+    CheckOptions, Diagnostic, Ignore, Severity, Source, Span, parse, render,
+};
 use yado_fuzz::image::{ImageConfig, Platform};
-use yado_fuzz::plan::{Outcome, PlanOptions, plan};
+use yado_fuzz::plan::{Asked, ImageRequest, PlanOptions, Stages, examine, outline, targets};
 
 fuzz_target!(|text: &str| {
     let source = Source::new("Dockerfile", text);
@@ -32,22 +35,24 @@ fuzz_target!(|text: &str| {
         build_platform: platform.clone(),
         platform,
         labels: vec![("l".to_owned(), "v".to_owned())],
+        contexts: BTreeMap::new(),
     };
-    let mut configs = BTreeMap::new();
-    // Once for the images that are needed, once with them.
-    for _ in 0..2 {
-        match plan(&dockerfile, &options, &configs) {
-            Ok((Outcome::Needs(requests), _)) => {
-                let config: ImageConfig = serde_json::from_str(BASE).expect("a configuration");
-                configs.extend(requests.into_keys().map(|request| (request, config.clone())));
-            }
-            Ok((Outcome::Ready(_), _)) => break,
-            Err(remarks) => {
-                let _ = render(&remarks, &source);
-                break;
-            }
-        }
-    }
+    // An image whose name begins with `n` cannot be had.
+    let base: ImageConfig = serde_json::from_str(BASE).expect("a configuration");
+    let mut find = |request: &ImageRequest, _: Span, _: Asked| {
+        let missing = format!("{request:?}").contains("library/n");
+        Ok::<_, Infallible>((!missing).then(|| base.clone()))
+    };
+    let ignore = Ignore::parse("*.md\n!a.md\n").expect("an ignore file");
+    let Ok(examined) = examine(&source, &options, Some(&ignore), Stages::All, &mut find);
+    let (checks, mistakes) = CheckOptions::of(&dockerfile, None);
+    let _ = render(&mistakes, &source);
+    let mut remaining = examined.diagnostics;
+    checks.retain(&dockerfile, &mut remaining);
+    remaining.extend(checks.failure(&remaining));
+    let _ = render(&remaining, &source);
+    let _ = outline(&dockerfile, &options);
+    targets(&dockerfile).iter().for_each(|target| check_place(text, target.span));
 
     let good = remarks.iter().all(|remark| remark.severity == Severity::Warning);
     if good && !dockerfile.instructions.iter().any(is_ambiguous) {

@@ -31,8 +31,8 @@ fn tokens(pattern: &str) -> Result<Vec<Token>, ExpandError> {
 }
 
 /// How many tokens may be compared with characters for one substitution: some
-/// hundredths of a second.
-const MAX_WORK: usize = 1 << 24;
+/// hundredths of a second, or a pattern of twenty characters on 200 KiB.
+const MAX_WORK: usize = 1 << 22;
 
 /// The lengths, rising, of the prefixes of `text` that `tokens` match. Wildcards
 /// end at a line's end, as they do in `BuildKit`.
