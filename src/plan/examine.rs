@@ -187,10 +187,13 @@ mod tests {
 
     use std::fmt::Write as _;
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::plan::ImageSource;
+    use crate::plan::{outline, targets};
 
     /// The images that cases build on.
     fn image(path: &str) -> Option<ImageConfig> {
@@ -309,5 +312,52 @@ mod tests {
         }
         assert!(count >= 200, "only {count} cases");
         assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    fn dockerfiles() -> Vec<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+        let folders = fs::read_dir(root.join("checks")).unwrap().map(|f| f.unwrap().path());
+        let folders = folders.chain([root.join("plan")]);
+        let cases = folders.flat_map(|f| fs::read_dir(f).unwrap().map(|case| case.unwrap().path()));
+        let mut files: Vec<PathBuf> = cases.map(|case| case.join("Dockerfile")).collect();
+        files.sort();
+        files
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_a_changed_file(
+            index in any::<prop::sample::Index>(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(vec![
+                "\\\n", "\n", "<<E", "'", "\"", "[", "]", "--", "=", "$", "${", "}", "#", ":", "/", "é",
+                "\u{feff}", " ", "", "\nFROM x AS y\n", "# check=", "\nONBUILD ", "a", "0",
+            ]), 0..6_usize), 1..8),
+        ) {
+            let files = dockerfiles();
+            let text = fs::read_to_string(&files[index.index(files.len())]).unwrap();
+            let mut text: Vec<char> = text.chars().collect();
+            for (at, insert, remove) in edits {
+                let at = at.index(text.len() + 1);
+                let end = (at + remove).min(text.len());
+                text.splice(at..end, insert.chars());
+            }
+            let source = Source::new("D", text.into_iter().collect::<String>());
+            let ignore = Ignore::parse("*\n!a*").unwrap();
+            let mut find = |request: &ImageRequest, _, _| {
+                let ImageSource::Registry(reference) = &request.source else { return Ok(None) };
+                Ok::<_, std::convert::Infallible>(image(reference.repository().path()))
+            };
+            for stages in [Stages::All, Stages::Needed] {
+                let Ok(found) = examine(&source, &options(""), Some(&ignore), stages, &mut find);
+                let _ = dockerfile::render(&found.diagnostics, &source);
+                let _ = targets(&found.dockerfile);
+                let _ = outline(&found.dockerfile, &options(""));
+                for remark in &found.diagnostics {
+                    if let Some(span) = remark.span {
+                        prop_assert!(source.text.get(span.start..span.end.max(span.start)).is_some(), "{remark:?}");
+                    }
+                }
+            }
+        }
     }
 }
