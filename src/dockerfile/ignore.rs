@@ -43,6 +43,16 @@ pub enum IgnoreError {
     },
 }
 
+impl IgnoreError {
+    /// What is wrong, without the line: a flag has none.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::LoneException { .. } => "'!' without a pattern".to_owned(),
+            Self::Pattern { source, .. } => source.to_string(),
+        }
+    }
+}
+
 impl Ignore {
     /// Reads the text of a `.dockerignore` file.
     pub fn parse(text: &str) -> Result<Self, IgnoreError> {

@@ -75,7 +75,7 @@ impl Context<'_, '_> {
         for word in &transfer.exclude {
             let pattern = self.expand(word)?.value;
             if let Err(error) = crate::dockerfile::Ignore::from_patterns([pattern.as_str()]) {
-                self.fail(word.span, format!("--exclude: {error}"));
+                self.fail(word.span, format!("--exclude: {}", error.problem()));
                 return None;
             }
             exclude.push(pattern);
