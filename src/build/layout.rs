@@ -77,16 +77,14 @@ fn by_tag<'a>(index: &'a Index, tag: Option<&str>) -> Result<&'a Descriptor, Str
     if let Some(found) = index.manifests.iter().find(|entry| name(entry) == Some(wanted)) {
         return Ok(found);
     }
-    match (tag, index.manifests.as_slice()) {
-        (None, [only]) => Ok(only),
-        _ => {
-            let names: Vec<&str> = index.manifests.iter().filter_map(name).collect();
-            Err(match names.as_slice() {
-                [] => format!("none of its images is named {wanted:?}; give the digest of one"),
-                names => format!("none is named {wanted:?}, only {}", names.join(", ")),
-            })
-        }
+    if let (None, [only]) = (tag, index.manifests.as_slice()) {
+        return Ok(only);
     }
+    let names: Vec<&str> = index.manifests.iter().filter_map(name).collect();
+    Err(match names.as_slice() {
+        [] => format!("none of its images is named {wanted:?}; give the digest of one"),
+        names => format!("none is named {wanted:?}, only {}", names.join(", ")),
+    })
 }
 
 /// The entry of an index with a digest, or the blob of that digest, which another

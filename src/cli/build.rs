@@ -21,6 +21,9 @@ use crate::plan::PlanOptions;
 use crate::report::{Event, Mode};
 use crate::sandbox::{Identity, Network};
 
+/// No comment of the documentation, where the schemes would have to be links.
+const CONTEXT_HELP: &str = "What NAME stands for in FROM, --from and from=: a directory, a git or https URL, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE";
+
 /// The flags of `yado build`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
@@ -40,9 +43,7 @@ pub(super) struct Flags {
     /// Set a build argument; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// What NAME stands for in FROM, --from and from=: a directory, a git or https URL,
-    /// `docker-image://IMAGE`, oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE
-    #[arg(long, value_name = "NAME=VALUE", value_parser = super::contexts::parse)]
+    #[arg(long, help = CONTEXT_HELP, value_name = "NAME=VALUE", value_parser = super::contexts::parse)]
     build_context: Vec<super::contexts::BuildContext>,
     /// Build this stage
     #[arg(long, value_name = "STAGE")]

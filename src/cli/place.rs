@@ -100,9 +100,9 @@ impl Place {
                 return Err(BuildError::Internal(problem).into());
             }
             (Self::Archive(head), Some(env)) => {
-                let content = io::Cursor::new(head).chain(io::stdin());
-                let context = build::unpack_context(content, env)?;
-                let context = context.ok_or_else(|| {
+                let stream = io::Cursor::new(head).chain(io::stdin());
+                let unpacked = build::unpack_context(stream, env)?;
+                let context = unpacked.ok_or_else(|| {
                     BuildError::Dockerfile(
                         "error: standard input is neither a Dockerfile nor a tar archive\n".into(),
                     )
@@ -124,6 +124,7 @@ impl Place {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives a value")]
 fn stdin_error(error: io::Error) -> CliError {
     CliError::Missing(format!("read standard input: {error}"))
 }

@@ -251,15 +251,12 @@ fn decode(text: &str) -> String {
         let code = tail.get(..2).filter(|_| first == b'%');
         let code = code.filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
         let code = code.and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
+        if let Some(byte) = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(first);
+            rest = tail;
         }
     }
     match String::from_utf8(bytes) {

@@ -502,13 +502,10 @@ fn refuse_unsupported(
         let span = if place.is_empty() { span } else { fallback };
         diagnostics.push(Diagnostic::error(span, format!("{place}{what} is not supported yet")));
     };
-    match &instruction.kind {
-        InstructionKind::Run(run) => {
-            for device in &run.devices {
-                refuse(device.span, "RUN --device");
-            }
+    if let InstructionKind::Run(run) = &instruction.kind {
+        for device in &run.devices {
+            refuse(device.span, "RUN --device");
         }
-        _ => {}
     }
 }
 

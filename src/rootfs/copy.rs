@@ -333,9 +333,8 @@ impl Target<'_> {
             Some(Chmod::Octal(mode)) => mode & 0o777,
             _ => DIRECTORY,
         };
-        let made =
-            make_dirs_with(self.root, path, self.owner.unwrap_or_default(), mode, self.owners);
-        made.map_err(|error| match error {
+        let owner = self.owner.unwrap_or_default();
+        make_dirs_with(self.root, path, owner, mode, self.owners).map_err(|error| match error {
             DuplicateError::Io { source, .. }
                 if source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) =>
             {
@@ -380,10 +379,10 @@ fn make_dirs_with(
     root: &OwnedFd,
     path: &Path,
     owner: (u32, u32),
-    mode: u32,
+    permissions: u32,
     owners: Owners<'_>,
 ) -> Result<OwnedFd, DuplicateError> {
-    let bits = Mode::from_raw_mode(mode);
+    let bits = Mode::from_raw_mode(permissions);
     let made = crate::fs::create_dir_all_in_root(root, path, bits)
         .map_err(|e| io_error("create", path.strip_prefix("/").unwrap_or(path), e))?;
     for dir in &made.created {

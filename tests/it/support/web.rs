@@ -144,9 +144,9 @@ fn serve(stream: &TcpStream, shared: &Shared) {
         shared.log.lock().unwrap().push(Asked { path, headers, status: answer.status });
         let mut head = format!("HTTP/1.1 {} -\r\n", answer.status);
         for (name, value) in &answer.headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        head += &format!("content-length: {}\r\n\r\n", answer.body.len());
+        head.extend(["content-length: ", &answer.body.len().to_string(), "\r\n\r\n"]);
         let sent = &answer.body[..answer.cut.unwrap_or(answer.body.len())];
         let mut writer = stream;
         if writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(sent)).is_err()
