@@ -66,7 +66,7 @@ pub struct Expansion {
     pub text: String,
     /// The text split at unquoted blanks, where a list of words is wanted.
     pub words: Vec<String>,
-    /// Variables without a value that were used as `$v` or `${v}`.
+    /// Variables without a value that were asked for, with or without an alternative.
     pub unset: BTreeSet<String>,
 }
 
@@ -295,9 +295,9 @@ impl<'a> Scanner<'a> {
         Err(ExpandError::UnclosedQuote('"'))
     }
 
-    fn get(&mut self, name: &str, plain: bool) -> Option<String> {
+    fn get(&mut self, name: &str) -> Option<String> {
         let value = (self.lookup)(name);
-        if plain && value.is_none() {
+        if value.is_none() {
             self.unset.insert(name.to_owned());
         }
         value
@@ -323,7 +323,7 @@ impl<'a> Scanner<'a> {
             if name.is_empty() {
                 return Ok("$".to_owned());
             }
-            return Ok(match self.get(&name, true) {
+            return Ok(match self.get(&name) {
                 Some(value) => value,
                 None if keep => format!("${name}"),
                 None => String::new(),
@@ -338,7 +338,7 @@ impl<'a> Scanner<'a> {
         let name = self.name();
         let Some(first) = self.rest.next() else { return Err(ExpandError::MissingBrace) };
         match first {
-            '}' => Ok(match self.get(&name, true) {
+            '}' => Ok(match self.get(&name) {
                 Some(value) => value,
                 None if keep => format!("${{{name}}}"),
                 None => String::new(),
@@ -353,7 +353,7 @@ impl<'a> Scanner<'a> {
             '-' | '+' | '?' => self.conditional(&name, first, false),
             '#' | '%' => {
                 let pattern = self.pattern_until('}')?;
-                let value = self.get(&name, false);
+                let value = self.get(&name);
                 if keep && value.is_none() {
                     return Ok(format!("${{{name}{first}{pattern}}}"));
                 }
@@ -366,7 +366,7 @@ impl<'a> Scanner<'a> {
                 }
                 let pattern = self.pattern_until('/')?;
                 let replacement = self.pattern_until('}')?;
-                let value = self.get(&name, false);
+                let value = self.get(&name);
                 if keep && value.is_none() {
                     let slash = if all { "//" } else { "/" };
                     return Ok(format!("${{{name}{slash}{pattern}/{replacement}}}"));
@@ -384,7 +384,7 @@ impl<'a> Scanner<'a> {
         empty_is_unset: bool,
     ) -> Result<String, ExpandError> {
         let (word, _) = self.until(Some('}'))?;
-        let value = self.get(name, false);
+        let value = self.get(name);
         if (self.options.keep_all || self.options.keep_unset) && value.is_none() {
             let colon = if empty_is_unset { ":" } else { "" };
             return Ok(format!("${{{name}{colon}{modifier}{word}}}"));
@@ -534,9 +534,9 @@ mod tests {
     }
 
     #[test]
-    fn reports_unset_variables_that_have_no_alternative() {
-        let done = expand("$NONE ${OTHER} ${D:-x} ${P#x} $A", '\\', &value).unwrap();
-        assert_eq!(done.unset.into_iter().collect::<Vec<_>>(), ["NONE", "OTHER"]);
+    fn reports_unset_variables_with_and_without_an_alternative() {
+        let done = expand("$NONE ${OTHER} ${D:-x} ${Q#x} $A ${A:-$E}", '\\', &value).unwrap();
+        assert_eq!(done.unset.into_iter().collect::<Vec<_>>(), ["D", "E", "NONE", "OTHER", "Q"]);
     }
 
     #[test]
