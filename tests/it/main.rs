@@ -21,6 +21,7 @@ mod git;
 mod harness;
 mod hostile;
 mod isolation;
+mod kaniko;
 mod kill;
 mod layers;
 mod mounts;

@@ -48,7 +48,7 @@ fn list() -> String {
         writeln!(text, "\n## {title}\n").unwrap();
         for (reason, names) in of(wanted) {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            writeln!(text, "- {reason}: {}", names.join(", ")).unwrap();
+            writeln!(text, "- {reason} ({})", names.join(", ")).unwrap();
         }
     }
     writeln!(text, "\n## Where yado differs from BuildKit on purpose\n").unwrap();
