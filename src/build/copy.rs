@@ -239,11 +239,11 @@ impl<'a> Files<'a> {
             None => ("", Some(source)),
         };
         let mut others = None;
-        if let Some(below) = below.map(|below| below.trim_matches('/')) {
-            if !has_wildcard(base) && !has_wildcard(below) {
+        if let Some(below) = below.map(clamp) {
+            if !has_wildcard(base) && !has_wildcard(&below) {
                 select(place, &format!("{base}/{below}"))?;
             }
-            let named = Ignore::from_patterns([below]).map_err(pattern_error)?;
+            let named = Ignore::from_patterns([below.as_str()]).map_err(pattern_error)?;
             if named != Ignore::default() {
                 let all_but = ["**".to_owned(), format!("!{below}")];
                 let all_but = all_but.iter().map(String::as_str);
@@ -295,6 +295,21 @@ impl<'a> Files<'a> {
             }
         })
     }
+}
+
+/// A pattern of `--parents` without `.`, `..` and slashes too many: above the root is the root.
+fn clamp(pattern: &str) -> String {
+    let mut parts = Vec::new();
+    for part in pattern.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 fn pattern_error(error: impl std::fmt::Display) -> BuildError {

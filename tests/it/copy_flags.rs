@@ -90,6 +90,15 @@ fn parents_come_along() {
             "COPY --parents t/./**/v t/./u/*.none /d/",
             &["d 0755 0:0 d", "d 0711 0:0 d/u", "d 0700 0:0 d/u/v", "- 0600 0:0 d/u/v/three.md"],
         ),
+        (
+            "COPY --parents ../a.txt /t/../b.txt ./t/./../u/../one.md/ /d/",
+            &[
+                "d 0755 0:0 d",
+                "- 0644 0:0 d/a.txt",
+                "- 0640 0:0 d/b.txt",
+                "- 0644 0:0 d/one.md",
+            ],
+        ),
         // A link is kept where it is found and followed before /./.
         (
             "COPY --parents t/w/up to /d/",
