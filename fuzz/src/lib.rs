@@ -1,9 +1,22 @@
-//! The pure modules of yado, compiled here from its sources: they need five crates, and all of
+//! The pure modules of yado, compiled here from its sources: they need six crates, and all of
 //! yado needs two hundred. `crate::…` in them means the same as there.
 
 #[path = "../../src/dockerfile/mod.rs"]
 pub mod dockerfile;
+#[path = "../../src/git/url.rs"]
+#[allow(dead_code, reason = "the rest of git uses it")]
+mod git_url;
 #[path = "../../src/image/mod.rs"]
 pub mod image;
 #[path = "../../src/plan/mod.rs"]
 pub mod plan;
+
+/// Of git, the part that plans need.
+pub mod git {
+    pub use crate::git_url::{GitUrl, GitUrlError, Remote, is_git_source};
+}
+
+/// Of the network, the type of its URLs.
+pub mod net {
+    pub use url::Url;
+}
