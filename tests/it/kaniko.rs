@@ -22,7 +22,7 @@
 //! | 21: `ADD` of a git repository downloads a page | `src/git/`, which fetches them |
 //! | 22: ADD reads a file into memory | case 22; here |
 //! | 23: flags without effect | here |
-//! | 24: orphans stay as zombies | case 24 |
+//! | 24: orphans stay as zombies | here |
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -214,4 +214,16 @@ fn a_flag_without_effect_is_an_error() {
     ] {
         work.build("FROM scratch\n").flags(flags).fails(64);
     }
+}
+
+/// Defect 24.
+#[test]
+fn orphans_of_a_step_are_reaped() {
+    let work = WorkDir::new();
+    // The process in the middle goes at once; its child then ends as init's.
+    let image = work.built(
+        "FROM {base}\nRUN (sh -c 'sleep 0.1 & exec true') && sleep 1 && \
+         cat /proc/[0-9]*/stat 2>/dev/null | cut -d' ' -f3 | grep -c Z > /result || true\n",
+    );
+    assert_eq!(image.text("result"), "0\n");
 }

@@ -23,13 +23,11 @@ fn add(tar: &mut Builder<Vec<u8>>, line: &str, headers: &mut BTreeMap<String, He
     header.set_mtime(0);
     for (arrow, kind) in [(" -> ", EntryType::Symlink), (" => ", EntryType::Link)] {
         if let Some((path, target)) = line.split_once(arrow) {
-            match headers.get(target).filter(|_| kind == EntryType::Link) {
-                Some(file) => header = file.clone(),
-                None => {
-                    header.set_mode(0o777);
-                    header.set_uid(0);
-                    header.set_gid(0);
-                }
+            header.set_mode(0o777);
+            header.set_uid(0);
+            header.set_gid(0);
+            if let Some(file) = headers.get(target).filter(|_| kind == EntryType::Link) {
+                header = file.clone();
             }
             header.set_entry_type(kind);
             header.set_size(0);

@@ -99,16 +99,14 @@ impl Builder {
             }
             built => built,
         };
-        match built {
-            Err(said) => Outcome::Failure(said),
-            Ok(()) => {
-                let image = match self.kind {
-                    Kind::Yado => Image::read(&image),
-                    Kind::Buildah => Image::read_directory(&image),
-                };
-                Outcome::Image(Listing::of(&image, &self.base))
-            }
+        if let Err(said) = built {
+            return Outcome::Failure(said);
         }
+        let image = match self.kind {
+            Kind::Yado => Image::read(&image),
+            Kind::Buildah => Image::read_directory(&image),
+        };
+        Outcome::Image(Listing::of(&image, &self.base))
     }
 
     /// Runs a build of the work directory's context.

@@ -235,9 +235,9 @@ fn place(work: &Path, title: &str, body: &str) -> std::io::Result<()> {
         }
     }
     if name.ends_with('/') {
-        fs::create_dir_all(&path)?
+        fs::create_dir_all(&path)?;
     } else {
-        fs::write(&path, content)?
+        fs::write(&path, content)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

@@ -24,11 +24,14 @@ the image; yado removes it. yado's steps see `SOURCE_DATE_EPOCH`. Besides:
 
 ";
 
+/// Whether a deviation is of a kind.
+type Kind = fn(&Deviation) -> bool;
+
 /// Reason to lines, so that what has one cause stands together.
 fn list() -> String {
     let mut text = HEAD.to_owned();
     let cases = || TOPICS.iter().flat_map(|topic| Case::of(topic));
-    let of = |wanted: fn(&Deviation) -> bool| {
+    let of = |wanted: Kind| {
         let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for case in cases() {
             if let Some((kind, reason)) = case.deviation()
@@ -39,7 +42,7 @@ fn list() -> String {
         }
         by_reason
     };
-    let parts: [(&str, fn(&Deviation) -> bool); 3] = [
+    let parts: [(&str, Kind); 3] = [
         ("It builds something else", |kind| matches!(kind, Deviation::Differs(_))),
         ("It cannot build", |kind| *kind == Deviation::Cannot),
         ("It builds what BuildKit refuses", |kind| *kind == Deviation::Accepts),
