@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::remote::Remotes;
 use super::{BuildError, Env, Secrets};
 use crate::context::{Context, ContextError, ContextLocation};
+use crate::image::Reference;
 use crate::rootfs::Owners;
 
 /// A context: the build's own, or a named one.
@@ -77,6 +78,13 @@ const DOWNLOADED: &str = "context";
 
 fn open(location: &ContextLocation, remotes: &Remotes<'_>) -> Result<Context, BuildError> {
     let path = match location {
+        ContextLocation::Directory(path) if !path.is_dir() => {
+            let name = path.to_str().filter(|name| name.parse::<Reference>().is_ok());
+            let hint = name.map(|name| format!("; the image is docker-image://{name}"));
+            let hint = hint.unwrap_or_default();
+            let message = format!("there is no directory {}{hint}", path.display());
+            return Err(ContextError::Missing(message).into());
+        }
         ContextLocation::Directory(path) => return Ok(Context::open(path, None)?),
         ContextLocation::Git(url) => {
             remotes.checkout(url, url.keep_git_dir.unwrap_or_default())?.path

@@ -152,7 +152,8 @@ fn mistakes_in_contexts_are_named() {
         (&["scratch=."], 64, "has a meaning of its own"),
         (&["a=ftp://x"], 64, "ftp:// is not known"),
         (&["a=.", "A=."], 64, "the name a is given twice"),
-        (&["more=/not/there"], 66, "context more: build context /not/there"),
+        (&["more=/not/there"], 66, "context more: there is no directory /not/there"),
+        (&["more=alpine:3"], 66, "no directory alpine:3; the image is docker-image://alpine:3"),
         (&["more=target:two"], 65, "there is none of that name before this one"),
     ] {
         let flags = contexts.iter().flat_map(|context| ["--build-context", context]);

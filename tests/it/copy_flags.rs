@@ -92,12 +92,7 @@ fn parents_come_along() {
         ),
         (
             "COPY --parents ../a.txt /t/../b.txt ./t/./../u/../one.md/ /d/",
-            &[
-                "d 0755 0:0 d",
-                "- 0644 0:0 d/a.txt",
-                "- 0640 0:0 d/b.txt",
-                "- 0644 0:0 d/one.md",
-            ],
+            &["d 0755 0:0 d", "- 0644 0:0 d/a.txt", "- 0640 0:0 d/b.txt", "- 0644 0:0 d/one.md"],
         ),
         // A link is kept where it is found and followed before /./.
         (
