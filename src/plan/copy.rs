@@ -73,7 +73,12 @@ impl Context<'_, '_> {
         }
         let mut exclude = Vec::new();
         for word in &transfer.exclude {
-            let pattern = self.expand(word)?.value;
+            // As BuildKit: expanded are only sources, destination, owner, mode and checksum.
+            let pattern = word.value.clone();
+            if pattern.contains('$') {
+                let message = "--exclude is taken as it is written, variables mean nothing in it";
+                self.planner.diagnostics.push(Diagnostic::warning(word.span, message));
+            }
             if let Err(error) = crate::dockerfile::Ignore::from_patterns([pattern.as_str()]) {
                 self.fail(word.span, format!("--exclude: {}", error.problem()));
                 return None;
