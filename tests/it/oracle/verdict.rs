@@ -14,9 +14,9 @@ pub(super) fn yado(topic: &str) {
     report(topic, |case| {
         let outcome = builder.build(case);
         if case.section("needs").is_some() && Identity::here() == Identity::Single {
-            return match outcome {
-                Outcome::Image(_) => Err("one id was enough; `needs` is wrong\n".to_owned()),
-                Outcome::Failure(_) => Ok(()),
+            return match judge(case, outcome, true) {
+                Ok(()) => Err("one id was enough; `needs` is wrong\n".to_owned()),
+                Err(_) => Ok(()),
             };
         }
         let pending = case.section("pending").is_some();
