@@ -135,9 +135,11 @@ fn a_base_hands_its_settings_on() {
     ] {
         assert_eq!(child(more)["config"][key], expected, "{more}");
     }
-    // Stages of one file hand on all but the triggers, which are not run for them.
-    let stages = "FROM {base} AS first\nENV A=1\nONBUILD RUN false\nFROM first\nENV B=2\n";
-    let config = work.built(stages).config["config"].clone();
+    // Stages of one file hand on all but the triggers, which run for them.
+    let stages = "FROM {base} AS first\nENV A=1\nONBUILD RUN echo x > /ran\nFROM first\nENV B=2\n";
+    let image = work.built(stages);
+    assert_eq!(image.text("ran"), "x\n");
+    let config = image.config["config"].clone();
     assert_eq!(config["OnBuild"], Value::Null);
     assert_eq!(config["Env"].as_array().unwrap()[2..], [json!("A=1"), json!("B=2")]);
 }
