@@ -35,6 +35,8 @@ pub(super) enum Deviation {
     Cannot,
     /// It builds what must fail.
     Accepts,
+    /// It does not do the same each time, so there is nothing to compare.
+    Varies,
 }
 
 impl Case {
@@ -127,9 +129,10 @@ impl Case {
         let kind = match kind {
             "cannot" => Deviation::Cannot,
             "accepts" => Deviation::Accepts,
+            "varies" => Deviation::Varies,
             _ => {
                 let subjects = kind.strip_prefix("differs in ").unwrap_or_else(|| {
-                    panic!("{}: {kind:?} is not cannot, accepts or differs in", self.name)
+                    panic!("{}: {kind:?} is not cannot, accepts, varies or differs in", self.name)
                 });
                 Deviation::Differs(subjects.split(", ").map(str::to_owned).collect())
             }

@@ -42,10 +42,11 @@ fn list() -> String {
         }
         by_reason
     };
-    let parts: [(&str, Kind); 3] = [
+    let parts: [(&str, Kind); 4] = [
         ("It builds something else", |kind| matches!(kind, Deviation::Differs(_))),
         ("It cannot build", |kind| *kind == Deviation::Cannot),
         ("It builds what BuildKit refuses", |kind| *kind == Deviation::Accepts),
+        ("It builds now this, now that", |kind| *kind == Deviation::Varies),
     ];
     for (title, wanted) in parts {
         writeln!(text, "\n## {title}\n").unwrap();
