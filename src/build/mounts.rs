@@ -16,6 +16,7 @@ use crate::cache::Key;
 use crate::context::{self, content_digest};
 use crate::image::Digest;
 use crate::plan::{Attributes, FileSource, Mount, MountKind};
+use crate::report::Event;
 use crate::rootfs::{CopyRequest, Filter, Ledger, Origin, Owners, Source};
 use crate::sandbox::{self, Content};
 use crate::snapshot::Times;
@@ -198,10 +199,15 @@ fn add_next(
     add_next(rest, prepared, context, action)
 }
 
-/// Whose a file is: with one id only root's.
+/// Whose a mount is: root's, if the builder does not have the ids that are asked for.
 pub(super) fn owner(attributes: Attributes, env: &Env) -> (u32, u32) {
     let Attributes { uid, gid, .. } = attributes;
-    if env.isolation.ids.holds(uid, gid) { (uid, gid) } else { (0, 0) }
+    if env.isolation.ids.holds(uid, gid) {
+        return (uid, gid);
+    }
+    let message = format!("a mount is root's, as the builder does not have the ids {uid}:{gid}");
+    env.sink.event(Event::Warning { message });
+    (0, 0)
 }
 
 /// Files of a build context, as opposed to those of layers.

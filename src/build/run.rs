@@ -224,7 +224,7 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
     Ok(exit?)
 }
 
-/// hosts, resolv.conf and hostname, fresh for one process, which may write to them.
+/// hosts and resolv.conf, fresh for one process, which may write to them.
 fn step_files(
     env: &Env,
     hostname: &str,
@@ -236,8 +236,7 @@ fn step_files(
     for (name, address) in add_hosts {
         hosts.extend([address, "\t", name, "\n"]);
     }
-    let hostname = format!("{hostname}\n");
-    let contents = [hosts.as_bytes(), &env.resolv_conf, hostname.as_bytes()];
+    let contents = [hosts.as_bytes(), &env.resolv_conf];
     let files = STEP_FILES.iter().zip(contents);
     files
         .map(|(target, content)| {

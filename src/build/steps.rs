@@ -14,7 +14,7 @@ use crate::report::Event;
 use crate::rootfs::Users;
 
 /// Files that each step gets from yado, and that never reach a layer.
-pub(super) const STEP_FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
+pub(super) const STEP_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
 
 /// The key of a step: all that decides what it makes.
 pub(super) fn key(

@@ -58,7 +58,6 @@ fn run_follows_the_instructions_before_it() {
         ("ARG A=default\nENV A=stronger\nRUN echo $A > /tmp/result", "stronger", false),
         ("RUN echo $BASE_VARIABLE $PATH > /tmp/result", "of the base /bin", false),
         ("RUN umask > /tmp/result", "0022", false),
-        ("RUN cat /etc/hostname > /tmp/result", "yado", false),
         ("USER nobody-knows\nWORKDIR /w\nUSER 0\nRUN stat -c %u /w > /tmp/result", "0", false),
         ("RUN id -u > /tmp/result; id -g >> /tmp/result; id -G >> /tmp/result", "0\n0\n0", false),
         ("USER 0:0\nRUN id -u > /tmp/result", "0", false),
@@ -235,7 +234,7 @@ fn a_step_sees_its_own_machine() {
             "Read-only file system",
         ),
         ("hostname", "yado"),
-        ("grep -c localhost /etc/hosts | grep -v '^0'; grep -c . /etc/hostname", "2\n1"),
+        ("grep -c localhost /etc/hosts", "2"),
         // The last one is that of ls itself.
         ("ls /proc/self/fd", "0\n1\n2\n3"),
         // A process of its own user namespace cannot look into init.
