@@ -1,5 +1,6 @@
 //! Cache mounts: found in the store, waited for, and filled when they are new.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::tree::Tree;
 use super::{BuildError, Env};
 use crate::cache::Key;
 use crate::dockerfile::Sharing;
-use crate::plan::Seed;
+use crate::plan::{Mount, MountKind, Seed};
 use crate::report::Event;
 use crate::rootfs::{CopyRequest, Filter, Include, Ledger, Origin, Owners, Source};
 use crate::sandbox::{Identity, View};
@@ -24,26 +25,77 @@ use crate::store::{Cache, CacheAccess};
 /// How long a cache that another has is left alone before it is asked for again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The cache of `id` and `seed`, made if there is none.
-pub(super) fn open(
+/// The caches of one step, by id and name of the seed.
+#[derive(Default)]
+pub(super) struct Caches(BTreeMap<(String, String), Cache>);
+
+impl Caches {
+    /// Takes all that `mounts` name into use: each once, and in one order in every build,
+    /// so that no two wait for each other.
+    pub(super) fn open(mounts: &[Mount], context: &Context<'_>) -> Result<Self, BuildError> {
+        let in_place = context.env.isolation.view == View::Namespaces;
+        let mut wanted: BTreeMap<(String, String), (&Seed, CacheAccess)> = BTreeMap::new();
+        for mount in mounts {
+            let MountKind::Cache { id, seed, sharing, read_only } = &mount.kind else { continue };
+            let access = match sharing {
+                // What cannot be mounted is moved to the step, so others would miss it.
+                Sharing::Shared if !in_place => CacheAccess::Locked,
+                Sharing::Shared => CacheAccess::Shared,
+                Sharing::Private => CacheAccess::Private,
+                Sharing::Locked => CacheAccess::Locked,
+            };
+            if !in_place && *read_only {
+                return Err(BuildError::Unsupported(format!(
+                    "the cache mount {id} cannot be read-only in a chroot, which mounts nothing"
+                )));
+            }
+            let key = (id.clone(), seed_name(seed, context)?);
+            if let Some((_, before)) = wanted.get_mut(&key) {
+                if !in_place {
+                    return Err(BuildError::Unsupported(format!(
+                        "the cache mount {id} cannot be at two places in a chroot, which mounts nothing"
+                    )));
+                }
+                *before = (*before).max(access);
+            } else {
+                wanted.insert(key, (seed, access));
+            }
+        }
+        let mut caches = Self::default();
+        for ((id, name), (seed, access)) in wanted {
+            let cache = open(&id, &name, seed, access, context)?;
+            caches.0.insert((id, name), cache);
+        }
+        Ok(caches)
+    }
+
+    /// Where the cache of `id` and `seed` is.
+    pub(super) fn path(
+        &self,
+        id: &str,
+        seed: &Seed,
+        context: &Context<'_>,
+    ) -> Result<PathBuf, BuildError> {
+        let cache = self.0.get(&(id.to_owned(), seed_name(seed, context)?));
+        // Files of a context may have changed since.
+        let missing = || crate::context::ContextError::Changed;
+        Ok(cache.ok_or_else(missing)?.path().to_owned())
+    }
+}
+
+/// The cache of `id` and the seed's `name`, made if there is none.
+fn open(
     id: &str,
+    name: &str,
     seed: &Seed,
-    sharing: Sharing,
+    access: CacheAccess,
     context: &Context<'_>,
 ) -> Result<Cache, BuildError> {
     let env = context.env;
-    let access = match sharing {
-        // What cannot be mounted is moved to the step, so others would miss it.
-        Sharing::Shared if env.isolation.view != View::Namespaces => CacheAccess::Locked,
-        Sharing::Shared => CacheAccess::Shared,
-        Sharing::Private => CacheAccess::Private,
-        Sharing::Locked => CacheAccess::Locked,
-    };
-    let name = seed_name(seed, context)?;
     let mut waiting = false;
     let cache = loop {
         env.check_cancelled()?;
-        if let Some(cache) = env.store.cache(id, &name, access)? {
+        if let Some(cache) = env.store.cache(id, name, access)? {
             break cache;
         }
         if !waiting {
@@ -53,7 +105,7 @@ pub(super) fn open(
         }
         std::thread::sleep(PATIENCE);
     };
-    if cache.path().is_dir() {
+    if cache.is_there()? {
         return Ok(cache);
     }
     let made = env.store.work().fresh("cache");
@@ -83,7 +135,7 @@ pub(super) fn open(
 }
 
 /// What tells caches with different seeds apart.
-fn seed_name(seed: &Seed, context: &Context<'_>) -> Result<String, BuildError> {
+pub(super) fn seed_name(seed: &Seed, context: &Context<'_>) -> Result<String, BuildError> {
     Ok(match seed {
         Seed::Empty(attributes) => format!("{attributes:?}"),
         Seed::Files { from, source } => {

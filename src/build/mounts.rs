@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::agent::AgentSocket;
+use super::caches::{self, Caches};
 use super::contexts::Opened;
 use super::copy::source_layers;
 use super::stage::Context;
 use super::steps::open;
 use super::tree::{Bottom, Tree};
-use super::{BuildError, Env, caches};
+use super::{BuildError, Env};
 use crate::cache::Key;
 use crate::context::{self, content_digest};
 use crate::image::Digest;
@@ -20,7 +21,6 @@ use crate::report::Event;
 use crate::rootfs::{CopyRequest, Filter, Ledger, Origin, Owners, Source};
 use crate::sandbox::{self, Content};
 use crate::snapshot::Times;
-use crate::store::Cache;
 
 /// What a step gets for its mounts.
 #[derive(Default)]
@@ -29,7 +29,6 @@ pub(super) struct Prepared {
     pub(super) mounts: Vec<sandbox::Mount>,
     /// Variables with secrets, and the place of the first agent's socket.
     pub(super) env: Vec<(String, String)>,
-    caches: Vec<Cache>,
     agents: Vec<AgentSocket>,
     copies: Vec<Copied>,
 }
@@ -41,6 +40,10 @@ pub(super) fn add_to_key(
     mounts: &[Mount],
     context: &Context<'_>,
 ) -> Result<(), BuildError> {
+    if !mounts.is_empty() && context.env.isolation.view == sandbox::View::Chroot {
+        // There nothing is read-only, so a step may come out otherwise.
+        key.field("view", "chroot");
+    }
     for mount in mounts {
         key.field("mount", mount.target.as_deref().unwrap_or_default());
         match &mount.kind {
@@ -55,7 +58,7 @@ pub(super) fn add_to_key(
             }
             MountKind::Cache { id, read_only, seed, .. } => {
                 key.field("cache", id)
-                    .field("seed", &format!("{seed:?}"))
+                    .field("seed", &caches::seed_name(seed, context)?)
                     .field("read-only", if *read_only { "yes" } else { "" });
             }
             MountKind::Tmpfs { size } => {
@@ -82,7 +85,8 @@ pub(super) fn prepare<T>(
 ) -> Result<T, BuildError> {
     let mut action = Some(action);
     let mut result = None;
-    add_next(mounts, Prepared::default(), context, &mut |mut prepared| {
+    let caches = Caches::open(mounts, context)?;
+    add_next(mounts, Prepared::default(), &caches, context, &mut |mut prepared| {
         prepared.mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let Some(action) = action.take() else { return Ok(()) };
         result = Some(action(&prepared)?);
@@ -96,6 +100,7 @@ pub(super) fn prepare<T>(
 fn add_next(
     mounts: &[Mount],
     mut prepared: Prepared,
+    caches: &Caches,
     context: &Context<'_>,
     action: &mut dyn FnMut(Prepared) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
@@ -124,7 +129,7 @@ fn add_next(
                         content: shown,
                         read_only: *read_only,
                     });
-                    add_next(rest, prepared, context, action)
+                    add_next(rest, prepared, caches, context, action)
                 };
                 return if *read_only {
                     tree.read(layers, env, |root, _| go_on(root))
@@ -133,17 +138,19 @@ fn add_next(
                 };
             }
         }
-        MountKind::Cache { id, seed, read_only, sharing } => {
-            let cache = caches::open(id, seed, *sharing, context)?;
-            let shown = Content::Own(cache.path().to_owned());
+        MountKind::Cache { id, seed, read_only, .. } => {
+            let shown = Content::Own(caches.path(id, seed, context)?);
             prepared.mounts.push(sandbox::Mount { target, content: shown, read_only: *read_only });
-            prepared.caches.push(cache);
         }
-        MountKind::Tmpfs { size } => prepared.mounts.push(sandbox::Mount {
-            target,
-            content: Content::Tmpfs { size: *size },
-            read_only: false,
-        }),
+        MountKind::Tmpfs { size } => {
+            if env.isolation.view == sandbox::View::Chroot {
+                let message =
+                    format!("in a chroot {target} is a directory on the disk, without a limit");
+                env.sink.event(Event::Warning { message });
+            }
+            let shown = Content::Tmpfs { size: *size };
+            prepared.mounts.push(sandbox::Mount { target, content: shown, read_only: false });
+        }
         MountKind::Secret { id, env: variable, required, attributes } => {
             match context.request.secrets.get(id) {
                 Some(bytes) => {
@@ -158,6 +165,12 @@ fn add_next(
                         prepared.env.push((variable.clone(), value));
                     }
                     if mount.target.is_some() {
+                        if env.isolation.view == sandbox::View::Chroot {
+                            let message = format!(
+                                "in a chroot the secret {id} is on the disk while the step runs"
+                            );
+                            env.sink.event(Event::Warning { message });
+                        }
                         let (uid, gid) = owner(*attributes, env);
                         let bytes = bytes.to_vec();
                         let shown = Content::File { bytes, mode: attributes.mode, uid, gid };
@@ -196,7 +209,7 @@ fn add_next(
             None => {}
         },
     }
-    add_next(rest, prepared, context, action)
+    add_next(rest, prepared, caches, context, action)
 }
 
 /// Whose a mount is: root's, if the builder does not have the ids that are asked for.

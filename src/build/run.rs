@@ -7,7 +7,7 @@ use super::mounts::Prepared;
 use super::stage::{Context, StageResult};
 use super::steps::{STEP_FILES, passwd_error};
 use super::tree::{Bottom, Changed, Tree};
-use super::{BuildError, Entitlement, Env, Timestamps, base, default_env, work_file};
+use super::{BuildError, BuildRequest, Entitlement, Env, Timestamps, base, default_env, work_file};
 use crate::dockerfile;
 use crate::plan::{ImageRequest, Run, Step};
 use crate::report::{Event, Stream};
@@ -55,9 +55,12 @@ pub(super) fn run_step(
                 .to_owned(),
         ));
     }
-    let arguments = request.options.build_args.iter().rev();
-    let mut hostnames = arguments.filter(|(name, _)| name == HOSTNAME_ARGUMENT);
-    let hostname = hostnames.next().map_or(HOSTNAME, |(_, hostname)| hostname.as_str());
+    if insecure && env.isolation.view == View::Chroot {
+        return Err(BuildError::Unsupported(
+            "RUN --security=insecure needs namespaces, which are refused here".to_owned(),
+        ));
+    }
+    let hostname = hostname(request);
     let mut mounts = step_files(env, hostname, &request.add_hosts)?;
     for (name, text) in &run.scripts {
         let script = Content::Own(work_file(env, "script", text.as_bytes(), 0o755)?);
@@ -94,6 +97,13 @@ pub(super) fn run_step(
             Exit::Signal(signal) => Err(BuildError::Signal(signal)),
         }
     })
+}
+
+/// The host name that steps see.
+pub(super) fn hostname(request: &BuildRequest) -> &str {
+    let arguments = request.options.build_args.iter().rev();
+    let mut hostnames = arguments.filter(|(name, _)| name == HOSTNAME_ARGUMENT);
+    hostnames.next().map_or(HOSTNAME, |(_, hostname)| hostname.as_str())
 }
 
 /// What `yado exec` runs.

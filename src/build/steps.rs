@@ -41,6 +41,7 @@ pub(super) fn key(
                 .field("workdir", &step.workdir)
                 .field("network", &format!("{:?} {:?}", run.network, request.network))
                 .list("hosts", request.add_hosts.iter().flat_map(|(name, ip)| [&**name, &**ip]))
+                .field("host", run::hostname(request))
                 .field("security", &format!("{:?}", run.security));
             mounts::add_to_key(&mut key, &run.mounts, context)?;
         }

@@ -123,8 +123,8 @@ struct Guest {
     name: CString,
     /// Under which name the tree's own file is kept.
     kept: Option<CString>,
-    /// Where it was moved from, and goes back to.
-    home: Option<PathBuf>,
+    /// Where it was moved from, and goes back to; and the thing itself, wherever it is.
+    home: Option<(PathBuf, OwnedFd)>,
 }
 
 /// What was put into the root for the time of the step.
@@ -195,7 +195,10 @@ impl Guests {
         let kept = CString::new(self.placed.len().to_string())?;
         rustix::fs::renameat(&parent, &name, self.kept()?, &kept)?;
         let home = match &mount.content {
-            Content::Own(path) => Some(path.clone()),
+            Content::Own(path) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                Some((path.clone(), rustix::fs::open(path, flags, Mode::empty())?))
+            }
             _ => None,
         };
         let place = crate::fs::reopen_dir(&parent)?;
@@ -242,6 +245,28 @@ impl Guests {
         self.root_path.with_extension("kept")
     }
 
+    /// Moves a guest home from wherever the step may have moved it; whatever else stands in
+    /// its place is not it.
+    fn take_home(&self, guest: &OwnedFd, home: &Path) -> io::Result<()> {
+        let path = crate::fs::path_below(&self.root, guest)?;
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let parent = open_in_root(&self.root, parent, flags, Mode::empty())?;
+        let found = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let wanted = rustix::fs::fstat(guest)?;
+        if (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino) {
+            return Err(Errno::NOENT.into());
+        }
+        Ok(rustix::fs::renameat(&parent, name, CWD, home)?)
+    }
+
+    fn remove_kept(&self) -> io::Result<()> {
+        let path = self.kept_path();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        crate::fs::remove_tree(crate::fs::open_dir(parent)?, &CString::new(name.as_bytes())?)
+    }
+
     fn remember_times(&mut self, dir: &OwnedFd) -> io::Result<()> {
         let times = times_of(dir)?;
         self.touched.push((crate::fs::reopen_dir(dir)?, times));
@@ -254,18 +279,20 @@ impl Guests {
                 *times = now;
             }
         }
-        for Guest { place, name, kept, home } in self.placed.drain(..).rev() {
+        for Guest { place, name, kept, home } in std::mem::take(&mut self.placed).into_iter().rev()
+        {
             // What the step itself removed is gone, which is right.
-            let _ = match home {
-                Some(home) => rustix::fs::renameat(&place, &name, CWD, &home).map_err(Into::into),
-                None => crate::fs::remove_tree(&place, &name),
-            };
+            if let Some((home, guest)) = home {
+                let _ = self.take_home(&guest, &home);
+            }
+            let _ = crate::fs::remove_tree(&place, &name);
             if let (Some(name_kept), Some(dir)) = (kept, &self.kept) {
                 let _ = rustix::fs::renameat(dir, &name_kept, &place, &name);
             }
         }
         if self.kept.take().is_some() {
-            let _ = fs::remove_dir(self.kept_path());
+            // What could not be put back was in a directory that the step removed.
+            let _ = self.remove_kept();
         }
         for (dir, times) in self.touched.drain(..) {
             let _ = rustix::fs::futimens(&dir, &times);

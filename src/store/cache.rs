@@ -5,6 +5,8 @@
 //! manager's or compiler's cache, which it checks itself.
 
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
@@ -14,7 +16,7 @@ use super::{Store, StoreError, work};
 use crate::image::Digest;
 
 /// With whom a cache is shared while it is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CacheAccess {
     /// Others who share it.
     Shared,
@@ -36,6 +38,17 @@ impl Cache {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether the directory is there. What else stands in its place, which only a step
+    /// of a chroot can have left, is removed.
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) if metadata.is_dir() => Ok(true),
+            Ok(_) => super::tree::remove(&self.path).map(|()| false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("read", &self.path)(error)),
+        }
+    }
 }
 
 impl Store {
@@ -47,7 +60,9 @@ impl Store {
         access: CacheAccess,
     ) -> Result<Option<Cache>, StoreError> {
         let dir = &self.inner.caches;
-        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(dir).map_err(StoreError::io("create", dir))?;
         let digest = Digest::of(format!("{seed}\0{id}").as_bytes());
         let name = &digest.hex()[..32];
         let operation = match access {

@@ -61,7 +61,7 @@ impl Store {
             usage.tree_bytes += disk_size(&path) + disk_size(&tree::owners_path(&path));
         }
         usage.steps = list(&self.root().join("yado/steps"))?.len();
-        for path in self.cache_paths()? {
+        for path in self.cache_paths()?.0 {
             let id = fs::read_to_string(path.with_extension("id")).unwrap_or_default();
             usage.caches.push((id, disk_size(&path)));
         }
@@ -107,7 +107,9 @@ impl Store {
                 pruned.trees += 1;
             }
         }
-        for path in self.cache_paths()? {
+        let (cache_paths, closed) = self.cache_paths()?;
+        pruned.left.extend(closed);
+        for path in cache_paths {
             if self.prune_directory(&path, &mut pruned) {
                 pruned.caches += 1;
                 let _ = fs::remove_file(path.with_extension("id"));
@@ -150,11 +152,10 @@ impl Store {
     }
 
     /// The directories of cache mounts.
-    fn cache_paths(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let dir = self.root().join("yado/caches");
-        let mut paths = if dir.is_dir() { children(&dir)? } else { Vec::new() };
-        paths.retain(|path| path.is_dir());
-        Ok(paths)
+    fn cache_paths(&self) -> Result<(Vec<PathBuf>, Vec<StoreError>), StoreError> {
+        let (mut paths, closed) = open_children(&self.root().join("yado/caches"))?;
+        paths.retain(|path| path.extension().is_none());
+        Ok((paths, closed))
     }
 
     /// Notes what an image needs; what cannot be read needs nothing.
@@ -201,25 +202,30 @@ impl Store {
 
     /// The unpacked layers and their owners; another user's, such as root's, may be closed.
     fn layer_paths(&self) -> Result<(Vec<PathBuf>, Vec<StoreError>), StoreError> {
-        let (mut paths, mut closed) = (Vec::new(), Vec::new());
-        for ids in list(&self.root().join("yado/layers"))? {
-            match list(&ids) {
-                Ok(found) => paths.extend(found),
-                Err(StoreError::Io { action, path, source })
-                    if source.kind() == io::ErrorKind::PermissionDenied =>
-                {
-                    closed.push(StoreError::Io { action, path, source });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((paths, closed))
+        open_children(&self.root().join("yado/layers"))
     }
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = fs::read_dir(dir).map_err(StoreError::io("read", dir))?;
     entries.map(|entry| entry.map(|e| e.path()).map_err(StoreError::io("read", dir))).collect()
+}
+
+/// What is in the directories of `dir`, and which of them are closed to this user.
+fn open_children(dir: &Path) -> Result<(Vec<PathBuf>, Vec<StoreError>), StoreError> {
+    let (mut paths, mut closed) = (Vec::new(), Vec::new());
+    for below in list(dir)? {
+        match list(&below) {
+            Ok(found) => paths.extend(found),
+            Err(StoreError::Io { action, path, source })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                closed.push(StoreError::Io { action, path, source });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((paths, closed))
 }
 
 fn children(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {

@@ -139,9 +139,8 @@ impl Store {
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         let trees = Path::new("yado/layers").join(tree::dir_name(ids));
-        for dir in
-            [Path::new("yado/work"), Path::new("yado/steps"), &trees, Path::new("blobs/sha256")]
-        {
+        let others = ["yado/work", "yado/steps", "yado/caches", "blobs/sha256"].map(Path::new);
+        for dir in others.into_iter().chain([trees.as_path()]) {
             let path = root.join(dir);
             private.create(&path).map_err(StoreError::io("create", &path))?;
         }

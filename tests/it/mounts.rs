@@ -352,3 +352,67 @@ fn a_cache_with_another_owner_or_mode_is_another_cache() {
     assert_eq!(result(",mode=0770"), "770\n");
     assert_eq!(result(""), "file\n755\n");
 }
+
+#[test]
+fn a_cache_at_two_places_is_one() {
+    let work = WorkDir::new();
+    for sharing in ["shared", "private", "locked"] {
+        let mount =
+            |target| format!("--mount=type=cache,id={sharing},sharing={sharing},target=/{target}");
+        let dockerfile = format!(
+            "FROM {{base}}\nRUN {} {} touch /one/file && ls /two > /result\n",
+            mount("one"),
+            mount("two")
+        );
+        assert_eq!(work.built(&dockerfile).text("result"), "file\n", "{sharing}");
+    }
+}
+
+#[test]
+fn what_a_cache_begins_with_is_in_the_key() {
+    let work = WorkDir::new();
+    let dockerfile = "FROM {base} AS seed\nCOPY file /d/file\nFROM {base}\n\
+        RUN --mount=type=cache,target=/c,from=seed,source=/d cp /c/file /result\n";
+    for content in ["one", "two"] {
+        work.write("context/file", content);
+        assert_eq!(work.built(dockerfile).text("result"), content);
+    }
+}
+
+#[test]
+fn the_host_name_is_in_the_key() {
+    let work = WorkDir::new();
+    for name in ["one", "two"] {
+        let argument = format!("BUILDKIT_SANDBOX_HOSTNAME={name}");
+        let build = work.build("FROM {base}\nRUN hostname > /result\n");
+        build.flags(["--build-arg", &argument]).succeeds();
+        assert_eq!(work.image().text("result"), format!("{name}\n"));
+    }
+}
+
+/// In a chroot, where a cache is moved to its place and back, it is the step's to do with as it likes.
+#[test]
+fn a_step_in_a_chroot_cannot_spoil_a_cache() {
+    if Identity::here() != Identity::Root {
+        return;
+    }
+    let work = WorkDir::new();
+    let outside = work.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let run = |script: &str, isolation: &str| {
+        let dockerfile = format!(
+            "FROM {{base}}\nRUN --mount=type=cache,target=/opt/c/x,id=c {script}\nRUN true\n"
+        );
+        work.build(&dockerfile).flags(["--no-cache", "--isolation", isolation]).succeeds();
+        work.image()
+    };
+    run("touch /opt/c/x/kept", "chroot");
+    // It goes home from wherever it is.
+    let image = run("mv /opt/c/x /moved; touch /opt/c/x", "chroot");
+    assert!(image.entry("moved/kept").is_none(), "{image}");
+    assert_eq!(run("ls /opt/c/x > /result", "chroot").text("result"), "kept\n");
+    run("rm -rf /opt/c", "chroot");
+    run(&format!("rm -rf /opt/c/x && ln -s {} /opt/c/x", outside.display()), "chroot");
+    run("touch /opt/c/x/new", "namespaces");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
