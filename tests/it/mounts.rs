@@ -253,9 +253,10 @@ fn with_ssh_add(work: &WorkDir) {
 }
 
 #[test]
-fn an_agent_answers_in_the_step() {
+fn an_agent_answers() {
     let work = WorkDir::new();
-    let (socket, key) = (work.path("agent.sock"), work.path("key"));
+    // A short name: the address of a socket has room for 107 bytes.
+    let (socket, key) = (work.path("a"), work.path("key"));
     tool(
         Command::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "of-the-test", "-f"])
