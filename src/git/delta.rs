@@ -8,7 +8,8 @@ pub(super) fn sizes(delta: &[u8]) -> Option<(u64, u64, &[u8])> {
     Some((base, result, rest))
 }
 
-/// What `delta` makes of `base`; `None` if it does not fit.
+/// What `delta` makes of `base`; `None` if it does not fit. It never makes more than the delta
+/// says, but the delta may say anything: the caller asks [`sizes`] first.
 pub(super) fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     /// What a copy of size 0 means.
     const WHOLE: usize = 0x10000;
@@ -25,6 +26,9 @@ pub(super) fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
             // 0 is reserved.
             let count = usize::from(command);
             if count == 0 || rest.len() < count {
+                return None;
+            }
+            if count > size - made.len() {
                 return None;
             }
             made.extend_from_slice(&rest[..count]);
@@ -44,10 +48,10 @@ pub(super) fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
                 0 => WHOLE,
                 count => count,
             };
+            if count > size - made.len() {
+                return None;
+            }
             made.extend_from_slice(base.get(start..start.checked_add(count)?)?);
-        }
-        if made.len() > size {
-            return None;
         }
     }
     (made.len() == size).then_some(made)
@@ -88,6 +92,7 @@ mod tests {
             (&[9, 1, 0x90, 1][..], "another base"),
             (&[10, 2, 0x90, 1], "too short"),
             (&[10, 1, 0x90, 2], "too long"),
+            (&[10, 1, 2, b'a', b'b'], "an insert that is too long"),
             (&[10, 3, 0x91, 9, 3], "beyond the base"),
             (&[10, 1, 0], "reserved"),
             (&[10, 3, 3, b'a'], "an insert that is cut"),

@@ -46,6 +46,35 @@ fn damaged(problem: impl Into<String>) -> PackError {
 /// deltas: git itself makes no deltas of files beyond 512 MiB.
 const MEMORY: u64 = 1 << 30;
 
+/// Makes the object that stands as a delta at a place. `held` is what is in memory so far, its
+/// base included: neither the delta nor what it makes may go beyond [`MEMORY`] together with it.
+/// The delta's own word is what counts, before anything is made of it: few bytes can make many.
+fn make(
+    inflate: &mut Inflate<'_>,
+    offset: u64,
+    format: ObjectFormat,
+    base: &[u8],
+    held: u64,
+) -> Result<Vec<u8>, PackError> {
+    let room = MEMORY.saturating_sub(held);
+    let too_large = |size: u64, what: &str| {
+        damaged(format!(
+            "{what} of {size} bytes, beside {held} bytes, needs more than 1 GiB of memory"
+        ))
+    };
+    let (_, size) = inflate.head(offset, format)?;
+    if size > room {
+        return Err(too_large(size, "a delta"));
+    }
+    let delta = inflate.whole(size)?;
+    let misfit = || damaged("a delta does not fit its base");
+    let (_, result, _) = delta::sizes(&delta).ok_or_else(misfit)?;
+    if result > room {
+        return Err(too_large(result, "an object made by a delta"));
+    }
+    delta::apply(base, &delta).ok_or_else(misfit)
+}
+
 /// A pack whose objects are known.
 #[derive(Debug)]
 pub(super) struct Pack {
@@ -137,7 +166,7 @@ impl<'a> PackReader<'a> {
         }
     }
 
-    /// The object at a place, made of its chain of deltas.
+    /// The object at a place, made of its chain of deltas, of which one at a time is in memory.
     fn object(&mut self, offset: u64) -> Result<Arc<Vec<u8>>, PackError> {
         let mut deltas = Vec::new();
         let mut at = offset;
@@ -146,27 +175,25 @@ impl<'a> PackReader<'a> {
                 break content;
             }
             let (form, size) = self.inflate.head(at, self.pack.format)?;
-            let content = self.inflate.whole(size)?;
-            at = match form {
+            let base = match form {
                 Form::Whole(_) => {
-                    let content = Arc::new(content);
+                    let content = Arc::new(self.inflate.whole(size)?);
                     self.recent.put(at, &content);
                     break content;
                 }
-                Form::Offset(base) => {
-                    deltas.push((at, content));
-                    base
-                }
+                Form::Offset(base) => base,
                 Form::Id(base) => {
-                    deltas.push((at, content));
                     let missing = || damaged(format!("the base {base} is missing"));
                     self.pack.find(&base).ok_or_else(missing)?.offset
                 }
             };
+            deltas.push(at);
+            at = base;
         };
-        while let Some((at, delta)) = deltas.pop() {
-            let made = delta::apply(&content, &delta);
-            content = Arc::new(made.ok_or_else(|| damaged("a delta does not fit its base"))?);
+        while let Some(at) = deltas.pop() {
+            let held = content.len() as u64;
+            let made = make(&mut self.inflate, at, self.pack.format, &content, held)?;
+            content = Arc::new(made);
             self.recent.put(at, &content);
         }
         Ok(content)

@@ -151,6 +151,52 @@ fn damaged_packs_are_refused() {
     }
 }
 
+/// A number as a delta names sizes.
+fn number(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+#[test]
+fn a_delta_does_not_make_more_than_the_memory_may_hold() {
+    const LIMIT: u64 = 1 << 30;
+    let base = vec![0; 1 << 16];
+    let refused = |result: u64| {
+        // Each instruction copies the 64 KiB of the base; they make less than the delta says.
+        let delta = [number(base.len() as u64), number(result), vec![0x80; 4]].concat();
+        let by_id = (7, id(&base).as_bytes().to_vec(), delta);
+        match read(&sealed(body(2, &[(3, vec![], base.clone()), by_id]))) {
+            Err(PackError::Damaged(problem)) => problem,
+            other => panic!("{result}: {other:?}"),
+        }
+    };
+    let room = LIMIT - base.len() as u64;
+    for result in [room + 1, LIMIT, 4 << 30, 1 << 60] {
+        let problem = refused(result);
+        assert!(problem.contains("1 GiB") && problem.contains(&result.to_string()), "{problem}");
+    }
+    assert!(refused(room).contains("does not fit"), "it is the limit");
+}
+
+#[test]
+fn a_long_chain_of_deltas_is_read_from_its_end() {
+    let mut content = b"base".to_vec();
+    let mut objects: Vec<Object> = vec![(3, vec![], content.clone())];
+    for step in 0..200_u8 {
+        let delta = append(&content, &[step]);
+        objects.push((7, id(&content).as_bytes().to_vec(), delta));
+        content.push(step);
+    }
+    let pack = read(&sealed(body(201, &objects))).unwrap();
+    let found = PackReader::new(&pack).read(&id(&content), Kind::Blob).unwrap();
+    assert_eq!(*found, content);
+}
+
 /// With a checksum that fits, so that only the objects' own ids protect them.
 #[test]
 fn whatever_is_changed_in_a_pack_an_id_gives_its_content_or_nothing() {

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::inflate::Inflate;
-use super::{Entry, Form, MEMORY, PackError, damaged};
-use crate::git::delta;
+use super::{Entry, Form, PackError, damaged, make};
 use crate::git::id::{Hasher, ObjectFormat, ObjectId};
 use crate::git::object::Kind;
 
@@ -53,7 +52,7 @@ pub(super) fn index(
         return Err(damaged("the pack has more objects than it says"));
     }
     if deltas.count > 0 {
-        make(file, format, deltas, &mut entries, stop)?;
+        make_all(file, format, deltas, &mut entries, stop)?;
     }
     entries.sort_unstable_by_key(|entry| entry.id);
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].id == pair[1].id) {
@@ -107,7 +106,7 @@ struct Base {
 
 /// Makes all deltas, each once: from every whole object to those of it, to those of these. An
 /// object is dropped as soon as the last delta of it is being made, so that a chain holds two.
-fn make(
+fn make_all(
     file: &File,
     format: ObjectFormat,
     mut deltas: Deltas,
@@ -135,15 +134,13 @@ fn make(
                 bases.pop();
                 continue;
             };
-            if base.deltas.is_empty() {
+            let last = base.deltas.is_empty();
+            let made = make(&mut reader, offset, format, &content, held)?;
+            if last {
                 held -= content.len() as u64;
                 bases.pop();
             }
-            let (_, size) = reader.head(offset, format)?;
-            let delta = reader.whole(size)?;
-            let made = delta::apply(&content, &delta);
-            drop((content, delta));
-            let made = made.ok_or_else(|| damaged("a delta does not fit its base"))?;
+            drop(content);
             let mut hasher = Hasher::of_object(format, kind.name(), made.len() as u64);
             hasher.update(&made);
             let entry = Entry { id: id(hasher)?, offset, kind };
@@ -152,9 +149,6 @@ fn make(
             let of_it = deltas.take(&entry);
             if !of_it.is_empty() {
                 held += made.len() as u64;
-                if held > MEMORY {
-                    return Err(damaged("its deltas need more than 1 GiB of memory"));
-                }
                 bases.push(Base { content: Arc::new(made), kind, deltas: of_it });
             }
         }

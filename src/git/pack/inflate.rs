@@ -172,7 +172,9 @@ impl<'a> Inflate<'a> {
     /// Unpacks what follows a head to memory.
     pub(super) fn whole(&mut self, size: u64) -> Result<Vec<u8>, PackError> {
         if size > MEMORY {
-            return Err(damaged(format!("an object of {size} bytes takes part in a delta")));
+            return Err(damaged(format!(
+                "an object of {size} bytes takes part in a delta, which may have 1 GiB at most"
+            )));
         }
         // Not all at once on the word of a head: content of 1 byte can unpack to 1000 at most.
         let mut content = Vec::with_capacity(size.min(1 << 20) as usize);
