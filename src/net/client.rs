@@ -219,8 +219,7 @@ impl Http {
                 to: location.split('?').next().unwrap_or_default().to_owned(),
                 problem,
             };
-            let next = url.join(location).map_err(|_| refuse("it is not a URL"))?;
-            check(&url, &next).map_err(refuse)?;
+            let next = follow(&url, location).map_err(refuse)?;
             if !same_origin(&url, &next) {
                 if !bare {
                     return Err(refuse("a request with a body stays at its origin"));
@@ -299,6 +298,22 @@ impl Http {
             before = now;
         }
     }
+}
+
+/// Where a `Location` leads. A user name and password of `from` go along at its origin and no
+/// further; the server itself may not give any.
+fn follow(from: &Url, location: &str) -> Result<Url, &'static str> {
+    // Without them in the base, those in the result are the location's own.
+    let mut base = from.clone();
+    let _ = base.set_username("");
+    let _ = base.set_password(None);
+    let mut next = base.join(location).map_err(|_| "it is not a URL")?;
+    check(from, &next)?;
+    if same_origin(from, &next) {
+        let _ = next.set_username(from.username());
+        let _ = next.set_password(from.password());
+    }
+    Ok(next)
 }
 
 /// What a redirect or another URL from a server may not do.
@@ -466,6 +481,31 @@ mod tests {
         ] {
             assert_eq!(check(&url(from), &url(to)).is_ok(), good, "{from} {to}");
         }
+    }
+
+    #[test]
+    fn credentials_follow_a_redirect_at_their_origin_only() {
+        const OWN: &str = "error: it holds a user name or password";
+        let from = url("http://u%40x:p%3aw@h/a/b?c");
+        for (location, expected) in [
+            ("/d", "http://u%40x:p%3aw@h/d"),
+            ("d?e", "http://u%40x:p%3aw@h/a/d?e"),
+            ("//h:80/d", "http://u%40x:p%3aw@h/d"),
+            ("http://H/d", "http://u%40x:p%3aw@h/d"),
+            ("//other/d", "http://other/d"),
+            ("http://h:81/d", "http://h:81/d"),
+            ("https://h/d", "https://h/d"),
+            ("http://u%40x:p%3aw@h/d", OWN),
+            ("//v@h/d", OWN),
+            ("https://v:w@other/d", OWN),
+            ("http://[/", "error: it is not a URL"),
+            ("file:///d", "error: it is neither http nor https"),
+        ] {
+            let found = follow(&from, location);
+            let found = found.map_or_else(|e| format!("error: {e}"), |url| url.to_string());
+            assert_eq!(found, expected, "{location}");
+        }
+        assert_eq!(follow(&url("http://h/a"), "/b").unwrap().as_str(), "http://h/b");
     }
 
     #[test]
