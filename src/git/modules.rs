@@ -106,10 +106,13 @@ fn read_value(text: &str) -> Option<String> {
 
 /// Where a submodule's repository is. `Err` says why not.
 pub(super) fn locate(remote: &Remote, url: &str) -> Result<Remote, String> {
+    if url.contains(char::is_control) {
+        return Err("its URL holds control characters".to_owned());
+    }
     if url.starts_with("./") || url.starts_with("../") {
         return remote.join(url).ok_or_else(|| format!("{url:?} leads out of {remote}"));
     }
-    Remote::parse(url).ok_or_else(|| {
+    Remote::parse(url).map_err(|error| error.to_string())?.ok_or_else(|| {
         let shown = url.rsplit('@').next().unwrap_or_default();
         format!("{shown:?} is no https, http, git or ssh URL")
     })
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn locates_repositories_and_refuses_paths_of_this_machine() {
-        let remote = Remote::parse("https://h/a/b.git").unwrap();
+        let remote = Remote::parse("https://h/a/b.git").unwrap().unwrap();
         for (url, expected) in [
             ("../c", Some("https://h/a/c")),
             ("https://o/c.git", Some("https://o/c.git")),
@@ -166,6 +169,11 @@ mod tests {
         ] {
             let found = locate(&remote, url).ok().map(|r| r.to_string());
             assert_eq!(found.as_deref(), expected, "{url}");
+        }
+        let remote = Remote::parse("git://h/a/b").unwrap().unwrap();
+        for url in ["../c\nHELO", "git://h/c\nHELO", "git://h/c%0aHELO"] {
+            let refused = locate(&remote, url).unwrap_err();
+            assert!(refused.contains("control characters"), "{url}: {refused}");
         }
         for (name, good) in
             [("a/b", true), ("a..b", true), ("../a", false), ("a/../b", false), ("", false)]

@@ -210,6 +210,10 @@ impl Transport {
         let Remote::Git { host, port, path } = &server.remote else {
             return Err(server.protocol("this is no git:// URL"));
         };
+        // Whoever made the remote: what is sent here is one line, whatever listens there.
+        if [host, path].into_iter().any(|part| part.contains(char::is_control)) {
+            return Err(server.protocol("host and path may not hold control characters"));
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let failed = |error| net_error(&server.name, error);
         let mut connection = self.http.connect(host, *port).await.map_err(failed)?;
@@ -360,3 +364,7 @@ fn check_type(server: &Server, response: &Response, expected: &str) -> Result<()
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "transport_tests.rs"]
+mod tests;

@@ -89,6 +89,9 @@ pub enum GitUrlError {
     /// Two checksums.
     #[error("checksum conflicts: {0:?} vs {1:?}")]
     Checksums(String, String),
+    /// Control characters, which would end the line that a server reads.
+    #[error("{0:?} holds control characters, which no host and no path of a repository may")]
+    Control(String),
     /// `fetch-by-commit` without the commit.
     #[error("query \"fetch-by-commit\" needs the full commit, as commit= or checksum=")]
     FetchByCommit,
@@ -113,7 +116,8 @@ impl GitUrl {
         let scp = !like_a_path && scheme(&full).is_none();
         let (rest, fragment) = cut(&full, '#');
         let (base, query) = cut(rest, '?');
-        let Some(remote) = (if scp { scp_like(base) } else { url(base) }) else { return Ok(None) };
+        let remote = if scp { scp_like(base) } else { url(base)? };
+        let Some(remote) = remote else { return Ok(None) };
         if let Remote::Http(url) = &remote
             && !like_a_path
             && !decode(url.path()).as_bytes().ends_with(b".git")
@@ -236,8 +240,8 @@ impl Remote {
     const GIT_PORT: u16 = 9418;
 
     /// Reads the URL of a repository alone, as it stands in `.gitmodules`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        if scheme(text).is_some() { url(text) } else { scp_like(text) }
+    pub(super) fn parse(text: &str) -> Result<Option<Self>, GitUrlError> {
+        if scheme(text).is_some() { url(text) } else { Ok(scp_like(text)) }
     }
 
     /// Follows a URL of `.gitmodules` that begins with `./` or `../`.
@@ -320,20 +324,27 @@ fn scheme(text: &str) -> Option<String> {
     good.then(|| scheme.to_ascii_lowercase())
 }
 
-fn url(text: &str) -> Option<Remote> {
-    let scheme = scheme(text)?;
-    let url: Url = text.parse().ok()?;
-    let host = url.host_str().filter(|host| !host.is_empty())?;
-    match scheme.as_str() {
+/// `None` is what is no URL of a repository.
+fn url(text: &str) -> Result<Option<Remote>, GitUrlError> {
+    let Some(scheme) = scheme(text) else { return Ok(None) };
+    let Ok(url) = text.parse::<Url>() else { return Ok(None) };
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else { return Ok(None) };
+    Ok(match scheme.as_str() {
         "http" | "https" => Some(Remote::Http(url)),
-        "git" => Some(Remote::Git {
-            host: host.to_owned(),
-            port: url.port().unwrap_or(Remote::GIT_PORT),
-            path: decode(url.path()),
-        }),
+        "git" => {
+            let path = decode(url.path());
+            // Both are sent as they are: a line end would speak to a server of another kind.
+            for part in [&decode(host), &path] {
+                if part.contains(char::is_control) {
+                    return Err(GitUrlError::Control(part.clone()));
+                }
+            }
+            let port = url.port().unwrap_or(Remote::GIT_PORT);
+            Some(Remote::Git { host: host.to_owned(), port, path })
+        }
         "ssh" => Some(Remote::Ssh(text.to_owned())),
         _ => None,
-    }
+    })
 }
 
 /// `user@host:path`.

@@ -139,6 +139,23 @@ fn add_takes_malformed_git_sources_for_git_sources_and_paths_for_paths() {
 }
 
 #[test]
+fn a_git_url_is_one_line_for_whoever_listens() {
+    for text in [
+        "git://h:25/a%0aHELO",
+        "git://h/a%0D%0Ab.git",
+        "git://h/a%00host=b",
+        "git://h/%7f#ref",
+        "git://h%01/a",
+        "git://h%0a/a",
+    ] {
+        let read = read(text);
+        assert!(read.starts_with("error: ") && read.contains("control characters"), "{read}");
+        assert!(!read.contains(char::is_control), "{read:?}");
+    }
+    assert_eq!(read("git://h/a%20%c3%a9"), "git://h/a é");
+}
+
+#[test]
 fn relative_urls_of_submodules() {
     for (base, relative, expected) in [
         ("https://u:p@h/a/b.git", "../c.git", Some("https://h/a/c.git")),
@@ -147,11 +164,11 @@ fn relative_urls_of_submodules() {
         ("https://h/b.git", "../../c", None),
         ("git://h/a/b", "../c", Some("git://h/a/c")),
     ] {
-        let base = Remote::parse(base).unwrap();
+        let base = Remote::parse(base).unwrap().unwrap();
         assert_eq!(base.join(relative).map(|r| r.to_string()).as_deref(), expected, "{relative}");
     }
-    let Some(Remote::Http(url)) = Remote::parse("https://u:p@h/a/b.git").unwrap().join("../c")
-    else {
+    let base = Remote::parse("https://u:p@h/a/b.git").unwrap().unwrap();
+    let Some(Remote::Http(url)) = base.join("../c") else {
         panic!("not a URL");
     };
     assert_eq!(url.as_str(), "https://u:p@h/a/c");
