@@ -63,6 +63,39 @@ impl Packets {
     }
 }
 
+/// How much of a list is still taken, so that no server fills the memory with one.
+#[derive(Debug)]
+pub(super) struct Limit {
+    what: &'static str,
+    /// The most lines and bytes.
+    most: (usize, usize),
+    /// What is left of them.
+    lines: usize,
+    bytes: usize,
+}
+
+impl Limit {
+    /// Takes so many lines and bytes of `what`, in the plural.
+    pub(super) fn new(what: &'static str, lines: usize, bytes: usize) -> Self {
+        Self { what, most: (lines, bytes), lines, bytes }
+    }
+
+    /// Counts a packet. `Err` says that it is one too many.
+    pub(super) fn take(&mut self, packet: &Packet) -> Result<(), String> {
+        let length = if let Packet::Data(bytes) = packet { bytes.len() } else { 0 };
+        let (Some(lines), Some(bytes)) =
+            (self.lines.checked_sub(1), self.bytes.checked_sub(length))
+        else {
+            let (what, (lines, bytes)) = (self.what, self.most);
+            return Err(format!(
+                "the server lists too many {what}: more than {lines}, or {bytes} bytes of them"
+            ));
+        };
+        (self.lines, self.bytes) = (lines, bytes);
+        Ok(())
+    }
+}
+
 /// A message that is made packet by packet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message(Vec<u8>);
@@ -133,6 +166,20 @@ mod tests {
         }
         assert_eq!(expected[0].line(), Some("command=fetch"));
         assert_eq!(expected[2].line(), None);
+    }
+
+    #[test]
+    fn a_list_ends_at_its_lines_and_at_its_bytes() {
+        let packet = |text: &'static str| Packet::Data(Bytes::from_static(text.as_bytes()));
+        let mut limit = Limit::new("names", 2, 100);
+        assert_eq!(limit.take(&packet("a")), Ok(()));
+        assert_eq!(limit.take(&Packet::Delimiter), Ok(()));
+        let refused = limit.take(&packet("")).unwrap_err();
+        assert!(refused.contains("too many names: more than 2, or 100 bytes"), "{refused}");
+        let mut limit = Limit::new("names", 10, 3);
+        assert_eq!(limit.take(&packet("ab")), Ok(()));
+        assert!(limit.take(&packet("cd")).is_err());
+        assert_eq!(limit.take(&packet("c")), Ok(()), "it still fits");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::error::GitError;
 use super::id::ObjectId;
-use super::packet::Packet;
+use super::packet::{Limit, Packet};
 use super::refs::Reference;
 use super::transport::{Answer, Server, Transport};
 
@@ -31,12 +31,14 @@ pub(super) async fn ls_refs(
     }
     let mut answer = transport.send(server, message.finish()).await?;
     let mut references = References { all: Vec::new(), unborn: false };
+    let mut limit = Limit::new("references", 1_000_000, 128 << 20);
     loop {
         let packet = answer.next().await?;
         if packet == Packet::Flush {
             answer.finish().await;
             return Ok(references);
         }
+        limit.take(&packet).map_err(|problem| server.protocol(problem))?;
         let line = packet.line().unwrap_or_default();
         if line.starts_with("unborn ") {
             references.unborn = true;
@@ -75,8 +77,11 @@ pub(super) async fn receive(
     const PROGRESS: u8 = 2;
     const FATAL: u8 = 3;
     let mut shallow = Vec::new();
+    // One commit is asked for, so few are expected; bytes that are not ids are not kept.
+    let mut limit = Limit::new("commits without parents", 100_000, 16 << 20);
     loop {
         let packet = answer.next().await?;
+        limit.take(&packet).map_err(|problem| server.protocol(problem))?;
         match packet.line() {
             Some("packfile") => break,
             Some(line) => {

@@ -13,7 +13,7 @@ use reqwest::header::HeaderValue;
 use super::GitOptions;
 use super::error::GitError;
 use super::id::ObjectFormat;
-use super::packet::{Message, Packet, Packets};
+use super::packet::{Limit, Message, Packet, Packets};
 use super::url::Remote;
 use crate::net::{self, Body, Connection, Http, Method, NetError, Request, Response, Url};
 
@@ -315,10 +315,14 @@ impl Answer {
             return Err(GitError::OldProtocol { remote: self.name.clone() });
         }
         let mut lines = Vec::new();
+        let mut limit = Limit::new("capabilities", 1000, 1 << 20);
         loop {
             match self.next().await? {
                 Packet::Flush => break,
-                packet => lines.extend(packet.line().map(str::to_owned)),
+                packet => {
+                    limit.take(&packet).map_err(|problem| self.protocol(problem))?;
+                    lines.extend(packet.line().map(str::to_owned));
+                }
             }
         }
         self.finish().await;
