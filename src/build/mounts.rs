@@ -257,17 +257,13 @@ impl Local<'_> {
     /// The path of `source`, which must be there and take part.
     fn find(&self, source: &str) -> Result<PathBuf, BuildError> {
         let include = |path: &Path, is_dir| self.from.include(path, is_dir);
-        // A name of a mount is no pattern, but brackets are hardly ever in one.
         let place = context::Place {
             root: self.from.root(),
             name: &self.place,
             include: &include,
             reason: &|path| self.from.reason(path),
         };
-        let found = context::select(place, source)?;
-        found.into_iter().next().ok_or_else(|| {
-            context::ContextError::Missing(format!("{source} is not in {}", self.place)).into()
-        })
+        Ok(context::find(place, source)?)
     }
 
     /// The digest of what `source` holds.

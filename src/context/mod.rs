@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub use directory::Context;
 pub use location::ContextLocation;
-pub use select::{Place, content_digest, select};
+pub use select::{Place, content_digest, find, select};
 
 /// What is wrong with a build context.
 #[derive(Debug, thiserror::Error)]

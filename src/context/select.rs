@@ -35,26 +35,11 @@ pub struct Place<'a> {
 /// sorted. A link is left out with what it leads to, lest it be a way round the
 /// ignore file.
 pub fn select(place: Place<'_>, text: &str) -> Result<Vec<PathBuf>, ContextError> {
+    if !has_wildcard(text) {
+        return Ok(vec![find(place, text)?]);
+    }
     let Place { root, include, .. } = place;
     let path = clamp(text);
-    if !has_wildcard(text) {
-        return match open_in_root(root, &path, OFlags::PATH, Mode::empty()) {
-            Ok(followed) if takes_part(root, &path, &followed, include)? => Ok(vec![path]),
-            Ok(followed) => {
-                let real = path_below(root, &followed).unwrap_or_default();
-                let reason = (place.reason)(&path).or_else(|| (place.reason)(&real));
-                let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                Err(ContextError::Missing(format!(
-                    "{text} is not in {}: it is excluded by the ignore file{reason}",
-                    place.name
-                )))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(ContextError::Missing(missing(place, text, &path)))
-            }
-            Err(source) => Err(ContextError::Read { path, source }),
-        };
-    }
     let mut found = vec![PathBuf::new()];
     // What a wildcard found is not entered if it is a link.
     let mut follow = OFlags::empty();
@@ -101,6 +86,28 @@ pub fn select(place: Place<'_>, text: &str) -> Result<Vec<PathBuf>, ContextError
         }
     }
     Ok(shown)
+}
+
+/// The file of the name `text`, in which nothing is a wildcard: as [`select`] finds it.
+pub fn find(place: Place<'_>, text: &str) -> Result<PathBuf, ContextError> {
+    let Place { root, include, .. } = place;
+    let path = clamp(text);
+    match open_in_root(root, &path, OFlags::PATH, Mode::empty()) {
+        Ok(followed) if takes_part(root, &path, &followed, include)? => Ok(path),
+        Ok(followed) => {
+            let real = path_below(root, &followed).unwrap_or_default();
+            let reason = (place.reason)(&path).or_else(|| (place.reason)(&real));
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            Err(ContextError::Missing(format!(
+                "{text} is not in {}: it is excluded by the ignore file{reason}",
+                place.name
+            )))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(ContextError::Missing(missing(place, text, &path)))
+        }
+        Err(source) => Err(ContextError::Read { path, source }),
+    }
 }
 
 /// Whether both a path and the file that it leads to take part.
@@ -345,6 +352,23 @@ mod tests {
             found("out"),
             Err("out is a link to /etc/passwd, which is not in the build context".into())
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_is_no_pattern() -> Result<(), Box<dyn std::error::Error>> {
+        let temp = TempDir::new("name");
+        fs::create_dir(temp.path().join("d"))?;
+        for name in ["d/one", "d/[ab]", "d/a"] {
+            fs::write(temp.path().join(name), "")?;
+        }
+        let root = crate::fs::open_dir(temp.path())?;
+        let found = |text: &str| {
+            find(place(&root, "the context", &all), text).map_err(|error| error.to_string())
+        };
+        assert_eq!(found("/d/[ab]"), Ok("d/[ab]".into()));
+        assert_eq!(found("d/*"), Err("d/* is not in the context; did you mean d/a?".into()));
+        assert_eq!(found("d/?ne"), Err("d/?ne is not in the context; did you mean d/one?".into()));
         Ok(())
     }
 

@@ -310,6 +310,8 @@ fn what_is_mounted_must_be_there() {
     work.write("context/file", "x");
     for (mount, says) in [
         ("source=fiel,target=/m", "did you mean file?"),
+        // A name is no pattern.
+        ("source=f*,target=/m", "f* is not in the build context"),
         (
             "from={base},source=/none,target=/m",
             "/none is not in the stage or image that from= names",
