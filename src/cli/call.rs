@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::dockerfile::{Diagnostic, Dockerfile, Rule, Severity, Span, parse, render};
 use crate::image::ImageConfig;
 use crate::plan::{self, Asked, Examined, ImageRequest, OutlineMount, Stages};
-use crate::report::{one_line, width};
+use crate::report::{message_line, width};
 
 /// `--call`: what is asked, and how the answer looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,8 @@ impl Bases<'_> {
 }
 
 fn unknown(wanted: &ImageRequest, problem: &str) -> String {
-    let image = &wanted.source;
+    let image = wanted.source.to_string();
+    let image = message_line(&image);
     let problem = problem.trim_start_matches("error: ");
     let rule = Rule::UndefinedVar.name();
     format!("note: {rule} is not checked in stages on {image}, which is not to be had: {problem}\n")
@@ -404,6 +405,9 @@ fn outline_text(outline: &plan::Outline) -> String {
 
 /// Columns, three blanks apart.
 fn table(rows: &[Vec<String>]) -> String {
+    let shown =
+        |row: &Vec<String>| row.iter().map(|cell| message_line(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widest = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -411,10 +415,10 @@ fn table(rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..columns).map(widest).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, widest)| {
             let blanks = " ".repeat(widest - width(cell));
-            format!("{}{blanks}", one_line(cell))
+            format!("{cell}{blanks}")
         });
         let line = cells.collect::<Vec<_>>().join("   ");
         let _ = writeln!(text, "{}", line.trim_end());

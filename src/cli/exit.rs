@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::build::{BuildError, ErrorKind};
 use crate::context::ContextError;
 use crate::registry::CredentialsError;
+use crate::report::message_line;
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
 
@@ -79,12 +80,13 @@ pub(super) fn report(error: &CliError) -> ExitCode {
     code(error).into()
 }
 
-/// The error as JSON events and the terminal show it: without a line end.
+/// The error as JSON events and the terminal show it. Servers, images and files have a
+/// part in what it says: nothing of it moves the cursor or makes a line of its own.
 pub(super) fn text(error: &CliError) -> String {
     let mut text = String::new();
     if let CliError::Build { output, .. } = error {
         for line in output {
-            let _ = writeln!(text, "  | {line}");
+            let _ = writeln!(text, "  | {}", message_line(line));
         }
     }
     match error {
@@ -98,7 +100,7 @@ pub(super) fn text(error: &CliError) -> String {
     }
     if let CliError::Build { hints, .. } = error {
         for hint in hints {
-            let _ = writeln!(text, "hint: {hint}");
+            let _ = writeln!(text, "hint: {}", message_line(hint));
         }
     }
     text
@@ -106,10 +108,18 @@ pub(super) fn text(error: &CliError) -> String {
 
 fn build_text(error: &BuildError) -> String {
     match error {
-        // The places are rendered already.
-        BuildError::Dockerfile(rendered) => rendered.clone(),
+        // The places are rendered already, on lines of their own.
+        BuildError::Dockerfile(rendered) => {
+            rendered.lines().flat_map(|line| [message_line(line), "\n".into()]).collect()
+        }
         BuildError::Step { stage, instruction, place, source } => {
-            format!("error: {place}: {instruction}\n  in [{stage}]: {}", chain(source.as_ref()))
+            let at = format!("{place}: {instruction}");
+            format!(
+                "error: {}\n  in [{}]: {}",
+                message_line(&at),
+                message_line(stage),
+                chain(source.as_ref())
+            )
         }
         other => format!("error: {}", chain(other)),
     }
@@ -127,7 +137,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    text
+    message_line(&text).into_owned()
 }
 
 /// The exit code of an error's kind.
@@ -159,5 +169,36 @@ fn of_kind(kind: ErrorKind) -> u8 {
         ErrorKind::Storage => 74,
         ErrorKind::Auth => 77,
         ErrorKind::Interrupted => 130,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_an_error_moves_the_cursor_or_makes_a_line() {
+        let bad = |text: &str| format!("{text}\u{1b}[31m\u{202e}\u{7}\rx\nhint: y");
+        let of = |source| CliError::Build {
+            source: Box::new(source),
+            output: vec![bad("out")],
+            hints: vec![bad("try")],
+        };
+        let around = |middle: &str| format!("  | out x hint: y\n{middle}hint: try x hint: y\n");
+        let internal = BuildError::Internal(bad("it"));
+        let said = chain(&BuildError::Internal("it x hint: y".into()));
+        assert_eq!(text(&of(internal)), around(&format!("error: {said}\n")));
+        let rendered = BuildError::Dockerfile("D:1:1: error: x\u{1b}[2J\n 1 | X\n".into());
+        assert_eq!(text(&of(rendered)), around("D:1:1: error: x\n 1 | X\n"));
+        let step = BuildError::Step {
+            stage: bad("one"),
+            instruction: bad("RUN a"),
+            place: bad("D:1"),
+            source: Box::new(BuildError::Internal(bad("it"))),
+        };
+        let shown =
+            format!("error: D:1 x hint: y: RUN a x hint: y\n  in [one x hint: y]: {said}\n");
+        assert_eq!(text(&of(step)), around(&shown));
+        assert_eq!(text(&CliError::Missing(bad("no"))), "error: no x hint: y\n");
     }
 }

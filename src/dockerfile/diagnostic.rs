@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Rule, Source, Span};
+use crate::report::{message_line, special};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,10 +96,12 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, source: &Source) {
         Severity::Warning => "warning",
         Severity::Error => "error",
     };
-    let message = diagnostic.titled();
+    // A file of a repository or a server is anybody's.
+    let (name, message) = (message_line(&source.name), diagnostic.titled());
+    let message = message_line(&message);
     if let Some(span) = diagnostic.span {
         let (line, column) = source.position(span.start);
-        let _ = writeln!(out, "{}:{line}:{column}: {severity}: {message}", source.name);
+        let _ = writeln!(out, "{name}:{line}:{column}: {severity}: {message}");
         let (start, text) = source.line_at(span.start);
         let number = line.to_string();
         let (shown, marks) =
@@ -106,10 +109,10 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, source: &Source) {
         let _ = writeln!(out, " {number} | {shown}");
         let _ = writeln!(out, " {:width$} | {marks}", "", width = number.len());
     } else {
-        let _ = writeln!(out, "{}: {severity}: {message}", source.name);
+        let _ = writeln!(out, "{name}: {severity}: {message}");
     }
     if let Some(help) = &diagnostic.help {
-        let _ = writeln!(out, "help: {help}");
+        let _ = writeln!(out, "help: {}", message_line(help));
     }
     if let Some(url) = diagnostic.rule.and_then(Rule::url) {
         let _ = writeln!(out, "see: {url}");
@@ -130,7 +133,7 @@ fn underline(line: &str, from: usize, to: usize) -> (String, String) {
         match c {
             '\t' => shown.extend(std::iter::repeat_n(' ', columns)),
             '\u{feff}' => {}
-            c if c.is_control() => shown.push('\u{fffd}'),
+            c if special(c) => shown.push('\u{fffd}'),
             c => shown.push(c),
         }
         if at < from {
@@ -230,6 +233,16 @@ mod tests {
         assert_eq!(render(&[all], &source), "D:1:5: error: x\n 1 | RUN a \\\n   |     ^^^\n");
         let end = Diagnostic::error(Span::new(10, 10), "y");
         assert_eq!(render(&[end], &source), "D:2:3: error: y\n 2 |  b\n   |   ^\n");
+    }
+
+    #[test]
+    fn nothing_of_it_moves_the_cursor() {
+        let source = Source::new("D\u{1b}[2J", "X\u{1b}\u{202e}Y z");
+        let remark = Diagnostic::error(Span::new(6, 7), "no \u{1b}]0;t\u{7}X\rY\n\u{9b}1mnow")
+            .with_help("a\u{8}\u{202e}b");
+        let expected =
+            "D:1:5: error: no X Y now\n 1 | X\u{fffd}\u{fffd}Y z\n   |     ^\nhelp: a b\n";
+        assert_eq!(render(&[remark], &source), expected);
     }
 
     #[test]

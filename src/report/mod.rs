@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use event::{Event, Sink, Stream, Transfer, TransferKind, transfer};
 pub use tail::{FailedStep, LINES, LastLines, Tail};
-pub use text::{cut, one_line, width};
+pub use text::{cut, message_line, one_line, special, width};
 pub use units::{duration, rate, size};
 
 use writer::Writer;

@@ -46,9 +46,18 @@ pub fn one_line(raw: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// A message on one line: [`one_line`], but nothing that it says is written over, so
+/// that who has a part in it can hide none of the rest.
+pub fn message_line(raw: &str) -> Cow<'_, str> {
+    if raw.contains(['\r', '\u{8}']) {
+        return Cow::Owned(one_line(&raw.replace(['\r', '\u{8}'], " ")).into_owned());
+    }
+    one_line(raw)
+}
+
 /// Whether `c` does anything else than to appear: controls, line separators, and the marks that
 /// turn the direction of all that follows.
-fn special(c: char) -> bool {
+pub fn special(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -279,6 +288,18 @@ pub(super) mod tests {
             "[a-z宿借り✅]{1,9}",
         ];
         proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    #[test]
+    fn nothing_of_a_message_is_written_over() {
+        for (raw, shown) in [
+            ("plain", "plain"),
+            ("error: no\rall is well", "error: no all is well"),
+            ("no\u{8}\u{8}yes", "no  yes"),
+            ("\u{1b}[31mred\u{7}\u{202e}\nnext", "red next"),
+        ] {
+            assert_eq!(message_line(raw), shown, "{raw:?}");
+        }
     }
 
     proptest! {

@@ -53,6 +53,19 @@ Check complete: 2 warnings
     assert_eq!(same.stdout, output.stdout);
 }
 
+/// The file may be anybody's.
+#[test]
+fn nothing_of_the_file_reaches_the_terminal_as_it_is() {
+    let work = WorkDir::new();
+    let file = "FROM scratch\nNO\u{1b}[2J\u{202e}\u{7} x\n";
+    for flags in [&["--check"][..], &[]] {
+        let output = work.build(file).flags(flags).fails(65);
+        let shown = output.stdout + &output.stderr;
+        assert!(shown.contains("NO\u{fffd}[2J\u{fffd}\u{fffd} x"), "{shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{shown:?}");
+    }
+}
+
 /// Mistakes are worse than warnings, and both are shown.
 #[test]
 fn mistakes_are_exit_code_65_with_the_warnings() {
