@@ -12,7 +12,7 @@ use super::steps::{open, passwd_error};
 use super::tree::{Bottom, Tree};
 use super::{BuildError, work_file};
 use crate::cache::Key;
-use crate::context::{self, ContextError, Place, content_digest, select};
+use crate::context::{self, ContextError, Place, content_digest, find, select};
 use crate::dockerfile::{Ignore, has_wildcard};
 use crate::plan::{Copy, CopySource, FileSource};
 use crate::report::Event;
@@ -58,7 +58,13 @@ pub(super) fn add_to_key(
                 key.field("files", &chosen.len().to_string());
                 for chosen in &chosen {
                     let include = files.include(chosen);
-                    let digest = content_digest(files.root(), &chosen.path, &include)?;
+                    // The directories on the way alone: how they are called, and their modes.
+                    for lead in chosen.way.ancestors().filter(|lead| *lead != Path::new("")) {
+                        let path = chosen.base.join(lead);
+                        let digest = content_digest(files.root(), &path, &|_, _| Include::No)?;
+                        key.field("parent", digest.as_str());
+                    }
+                    let digest = content_digest(files.root(), &chosen.path(), &include)?;
                     key.field("content", digest.as_str());
                 }
             }
@@ -156,11 +162,26 @@ enum Root<'a> {
 
 /// A file or directory that a source stands for.
 struct Chosen {
-    path: PathBuf,
-    /// The same with no links in it.
+    base: PathBuf,
+    /// With `--parents`: the directories, as written, that lead from there to what the
+    /// source names.
+    way: PathBuf,
+    /// Where both lead, with no links in it.
     real: PathBuf,
     /// With `--parents`: leaves out what the source does not name below this directory.
     others: Option<Ignore>,
+}
+
+impl Chosen {
+    /// Where its files are.
+    fn path(&self) -> PathBuf {
+        // Joined to nothing it would get a slash, which a file cannot have.
+        if self.has_way() { self.base.join(&self.way) } else { self.base.clone() }
+    }
+
+    fn has_way(&self) -> bool {
+        !self.way.as_os_str().is_empty()
+    }
 }
 
 impl<'a> Files<'a> {
@@ -239,24 +260,42 @@ impl<'a> Files<'a> {
             None => ("", Some(source)),
         };
         let mut others = None;
+        let mut way = PathBuf::new();
         if let Some(below) = below.map(clamp) {
-            if !has_wildcard(base) && !has_wildcard(&below) {
-                select(place, &format!("{base}/{below}"))?;
+            let mut pattern = below.clone();
+            if !has_wildcard(&below) {
+                // A name, in which a backslash is one.
+                pattern = below.replace('\\', "\\\\");
+                if !has_wildcard(base) {
+                    find(place, &format!("{base}/{below}"))?;
+                }
             }
-            let named = Ignore::from_patterns([below.as_str()]).map_err(pattern_error)?;
+            let named = Ignore::from_patterns([pattern.as_str()]).map_err(pattern_error)?;
             if named != Ignore::default() {
-                let all_but = ["**".to_owned(), format!("!{below}")];
+                let all_but = ["**".to_owned(), format!("!{pattern}")];
                 let all_but = all_but.iter().map(String::as_str);
                 others = Some(Ignore::from_patterns(all_but).map_err(pattern_error)?);
             }
+            way = way_to(&below);
         }
-        let paths = select(place, base)?;
-        let chosen = paths.into_iter().map(|path| Chosen {
-            real: self.real_path(&path),
-            path,
-            others: others.clone(),
-        });
-        Ok(chosen.collect())
+        let mut chosen = Vec::new();
+        for base in select(place, base)? {
+            let (way, others) = (way.clone(), others.clone());
+            let mut one = Chosen { base, way, real: PathBuf::new(), others };
+            let path = one.path();
+            one.real = self.real_path(&path);
+            // Nothing is found below what is not there or hidden.
+            let found = |path: &Path| self.shown(path, true) != Include::No;
+            if !one.has_way() || self.is_dir(&path) && found(&path) && found(&one.real) {
+                chosen.push(one);
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        crate::fs::open_in_root(self.root(), path, flags, Mode::empty()).is_ok()
     }
 
     /// Where a source is; one that is not there is found out when it is read.
@@ -272,9 +311,12 @@ impl<'a> Files<'a> {
 
     /// Which files below a source take part.
     fn include(&self, chosen: &Chosen) -> Filter<'_> {
-        let (real, others) = (chosen.real.clone(), chosen.others.clone());
+        let (real, way) = (chosen.real.clone(), chosen.way.clone());
+        let others = chosen.others.clone();
         Box::new(move |path, is_dir| {
-            let relative = path.strip_prefix(&real).unwrap_or(path).to_string_lossy();
+            // The patterns are about the names as written.
+            let relative = way.join(path.strip_prefix(&real).unwrap_or(path));
+            let relative = relative.to_string_lossy();
             let left = |ignore: &Option<Ignore>| {
                 let Some(ignore) = ignore else { return Include::Yes };
                 if relative.is_empty() || !ignore.matches(&relative) {
@@ -310,6 +352,14 @@ fn clamp(pattern: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+/// The directories of a source of `--parents` that are named and not found.
+fn way_to(source: &str) -> PathBuf {
+    let (dirs, _) = source.rsplit_once('/').unwrap_or_default();
+    // In a pattern a backslash is no part of a name.
+    let is_name = |name: &&str| !has_wildcard(source) || !name.contains(['*', '?', '[', '\\']);
+    dirs.split('/').take_while(is_name).collect()
 }
 
 fn pattern_error(error: impl std::fmt::Display) -> BuildError {
@@ -353,7 +403,11 @@ fn apply(
                 for chosen in files.choose(&path.value)? {
                     let include = files.include(&chosen);
                     let (origin, unpack) = (files.origin(epoch), copy.unpack);
-                    sources.push(Source::Path { origin, path: chosen.path, include, unpack });
+                    sources.push(if chosen.has_way() {
+                        Source::Parents { origin, base: chosen.base, way: chosen.way, include }
+                    } else {
+                        Source::Path { origin, path: chosen.base, include, unpack }
+                    });
                 }
             }
             CopySource::Inline(file) => {

@@ -14,11 +14,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Chmod;
-use super::duplicate::{DuplicateError, Duplicator, Form, Include, io_error};
+use super::duplicate::{DuplicateError, Duplicator, Entered, Form, Include, io_error};
 use super::owner::Owners;
 
 /// How many links lead to a destination at most.
@@ -78,6 +78,18 @@ pub enum Source<'a> {
         /// Whether an archive is unpacked into the destination.
         unpack: bool,
     },
+    /// What is in a directory, below the directories that lead to it.
+    Parents {
+        /// Where it is.
+        origin: Origin<'a>,
+        /// The path below the origin's root that nothing is made of.
+        base: PathBuf,
+        /// The way from there. What is found behind a link gets the link's name: each of
+        /// these is a directory of the destination, if anything below takes part.
+        way: PathBuf,
+        /// Which files take part.
+        include: Filter<'a>,
+    },
     /// One file, under a name of its own.
     File {
         /// The name that it gets in a directory.
@@ -97,6 +109,9 @@ impl fmt::Debug for Source<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path { path, .. } => write!(f, "Path({})", path.display()),
+            Self::Parents { base, way, .. } => {
+                write!(f, "Parents({}/./{})", base.display(), way.display())
+            }
             Self::File { name, .. } => write!(f, "File({})", name.display()),
         }
     }
@@ -190,6 +205,9 @@ impl Target<'_> {
             Source::Path { origin, path, include, unpack } => {
                 self.take_path(origin, &path, &include, unpack)
             }
+            Source::Parents { origin, base, way, include } => {
+                self.take_parents(origin, &base, &way, &include)
+            }
             Source::File { name, content, mode, mtime, unpack } => {
                 let path = PathBuf::from(&name);
                 let fail = |source: io::Error| CopyError::Source { path: path.clone(), source };
@@ -249,6 +267,45 @@ impl Target<'_> {
                 kind: super::duplicate::describe(kind),
             }),
         }
+    }
+
+    fn take_parents(
+        &mut self,
+        origin: Origin<'_>,
+        base: &Path,
+        way: &Path,
+        include: &Filter<'_>,
+    ) -> Result<(), CopyError> {
+        let open = |path: &Path| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let fd = crate::fs::open_in_root(origin.root, path, flags, Mode::empty())?;
+            Ok((rustix::fs::fstat(&fd)?, fd))
+        };
+        let target = self.directory(self.destination, self.chmod)?;
+        let mut duplicator = self.duplicator(origin, include, &target);
+        let whole = base.join(way);
+        let fail = |source: io::Error| CopyError::Source { path: whole.clone(), source };
+        let (_, last) = open(&whole).map_err(fail)?;
+        let source = crate::fs::path_below(origin.root, &last).map_err(fail)?;
+        if !duplicator.any_in(&last, &source)? {
+            return Ok(());
+        }
+        let mut entered: Vec<(Stat, OwnedFd, Entered, PathBuf)> = Vec::new();
+        let mut at = PathBuf::new();
+        for name in way {
+            at.push(name);
+            let (stat, from) = open(&base.join(&at)).map_err(fail)?;
+            let to = entered.last().map_or(&target, |(.., to, _)| &to.fd);
+            let name = CString::new(name.as_bytes()).map_err(|e| fail(e.into()))?;
+            let new = duplicator.enter(to, &name, &at)?;
+            entered.push((stat, from, new, at.clone()));
+        }
+        let to = entered.last().map_or(&target, |(.., to, _)| &to.fd);
+        duplicator.contents(&last, &source, to, &at)?;
+        for (stat, from, to, at) in entered.iter().rev() {
+            duplicator.leave(from, stat, to, Include::Below, at)?;
+        }
+        Ok(())
     }
 
     /// Unpacks a file into the destination if it is an archive; says whether it is one.

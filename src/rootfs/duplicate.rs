@@ -98,6 +98,12 @@ pub(super) struct Duplicator<'a> {
     pub(super) links: HashMap<(u64, u64), PathBuf>,
 }
 
+/// A directory of the destination.
+pub(super) struct Entered {
+    pub(super) fd: OwnedFd,
+    is_new: bool,
+}
+
 /// Applies the unpacked layer at `layer` to the tree at `target`.
 pub fn merge(
     layer: &Path,
@@ -274,6 +280,18 @@ impl Duplicator<'_> {
         if opaque {
             crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e))?;
         }
+        let made = self.enter(to, name, at)?;
+        self.contents(from, source, &made.fd, at)?;
+        self.leave(from, stat, &made, part, at)
+    }
+
+    /// Opens the directory `name`, making it if it is missing.
+    pub(super) fn enter(
+        &self,
+        to: &OwnedFd,
+        name: &CStr,
+        at: &Path,
+    ) -> Result<Entered, DuplicateError> {
         let mut is_new = false;
         let mode = Mode::RWXU;
         match rustix::fs::mkdirat(to, name, mode) {
@@ -299,12 +317,24 @@ impl Duplicator<'_> {
             }
             Err(error) => return Err(io_error("create", at, error.into())),
         }
-        let new = crate::fs::open_subdir(to, name).map_err(|e| io_error("open", at, e))?;
-        self.contents(from, source, &new, at)?;
-        if is_new || part == Include::Yes {
-            return self.dir_attributes(from, stat, &new, at);
+        let fd = crate::fs::open_subdir(to, name).map_err(|e| io_error("open", at, e))?;
+        Ok(Entered { fd, is_new })
+    }
+
+    /// Gives a directory its attributes, when nothing more is made in it.
+    pub(super) fn leave(
+        &self,
+        from: &OwnedFd,
+        stat: &Stat,
+        to: &Entered,
+        part: Include,
+        at: &Path,
+    ) -> Result<(), DuplicateError> {
+        if to.is_new || part == Include::Yes {
+            return self.dir_attributes(from, stat, &to.fd, at);
         }
-        self.check("set the mode of", at, rustix::fs::fchmod(&new, self.mode(stat.st_mode, true)))
+        let mode = self.mode(stat.st_mode, true);
+        self.check("set the mode of", at, rustix::fs::fchmod(&to.fd, mode))
     }
 
     fn dir_attributes(
@@ -469,12 +499,17 @@ impl Duplicator<'_> {
         source: &Path,
     ) -> Result<bool, DuplicateError> {
         let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", source, e))?;
-        for entry in crate::fs::list(&dir).map_err(|e| io_error("list", source, e))? {
+        self.any_in(&dir, source)
+    }
+
+    /// The same of an open one.
+    pub(super) fn any_in(&self, dir: &OwnedFd, source: &Path) -> Result<bool, DuplicateError> {
+        for entry in crate::fs::list(dir).map_err(|e| io_error("list", source, e))? {
             let path = source.join(OsStr::from_bytes(entry.name.to_bytes()));
             let found = match (self.include)(&path, entry.is_dir) {
                 Include::Yes => true,
                 Include::No => false,
-                Include::Below => entry.is_dir && self.any_below(&dir, &entry.name, &path)?,
+                Include::Below => entry.is_dir && self.any_below(dir, &entry.name, &path)?,
             };
             if found {
                 return Ok(true);

@@ -131,6 +131,69 @@ fn parents_come_along() {
     ]);
 }
 
+/// What is behind a link is copied below a directory of the link's name.
+#[test]
+fn parents_may_be_links() {
+    lands(&[
+        (
+            "COPY --parents to/u/two.md /d/",
+            &["d 0755 0:0 d", "d 0750 0:0 d/to", "d 0711 0:0 d/to/u", "- 0644 0:0 d/to/u/two.md"],
+        ),
+        // A link that is named itself stays one, wherever it is.
+        (
+            "COPY --parents to/w/up /d/",
+            &[
+                "d 0755 0:0 d",
+                "d 0750 0:0 d/to",
+                "d 0755 0:0 d/to/w",
+                "l 0777 0:0 d/to/w/up -> ../one.md",
+            ],
+        ),
+        (
+            "COPY --parents to/*/*.md to/x/*.md tx/*.md /d/",
+            &["d 0755 0:0 d", "d 0750 0:0 d/to", "d 0711 0:0 d/to/u", "- 0644 0:0 d/to/u/two.md"],
+        ),
+        (
+            "COPY --parents --exclude=to/u/v to/u /d/",
+            &["d 0755 0:0 d", "d 0750 0:0 d/to", "d 0711 0:0 d/to/u", "- 0644 0:0 d/to/u/two.md"],
+        ),
+        ("COPY --parents --exclude=to to/u /d/", &["d 0755 0:0 d"]),
+    ]);
+    let work = WorkDir::new();
+    let stage = "FROM {base} AS src\nRUN mkdir -p -m 711 /usr/binx && echo tool > /usr/binx/tool \
+                 && ln -s usr/binx /binx\nFROM {base}\nCOPY --from=src --parents ";
+    for (sources, expected) in [
+        ("/binx/tool", &["d 0711 0:0 out/binx", "- 0644 0:0 out/binx/tool"][..]),
+        ("/binx/t*", &["d 0711 0:0 out/binx", "- 0644 0:0 out/binx/tool"]),
+        ("/binx", &["l 0777 0:0 out/binx -> usr/binx"]),
+    ] {
+        let image = work.built(&format!("{stage}{sources} /out/\n"));
+        assert_eq!(listing(&image)[1..], *expected, "{sources}");
+    }
+    work.write("context/.dockerignore", "t/u/two.md\n");
+    context(&work);
+    work.build("FROM {base}\nCOPY --parents to/u/two.md /d/\n")
+        .fails(66)
+        .says("to/u/two.md is not in the build context: it is excluded by the ignore file");
+}
+
+/// What is behind the link, and the modes of the directories on the way, are in the key.
+#[test]
+fn parents_that_are_links_are_in_the_key() {
+    let work = WorkDir::new();
+    context(&work);
+    let file = "FROM {base}\nCOPY --parents to/u/two.md /d/\n";
+    let built = || listing(&work.built(file));
+    let first = built();
+    let dir = work.path("context/t");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    let second = built();
+    assert_ne!(second, first);
+    work.write("context/t/u/two.md", "other");
+    work.build(file).succeeds();
+    assert_eq!(work.image().text("d/to/u/two.md"), "other");
+}
+
 #[test]
 fn excluded_files_stay_behind() {
     let some = &[
