@@ -45,6 +45,6 @@ for target in "${targets[@]}"; do
     tail -n 60 "$work/$target.log" >&2
     exit 1
   fi
-  grep -E '^(#[0-9]+ DONE|stat::(number_of_executed_units|peak_rss_mb|slowest_unit_time_sec))' \
+  grep -aE '^(#[0-9]+ DONE|stat::(number_of_executed_units|peak_rss_mb|slowest_unit_time_sec))' \
     <(tr '\t' ' ' <"$work/$target.log")
 done

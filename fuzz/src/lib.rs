@@ -10,6 +10,10 @@ mod git_url;
 pub mod image;
 #[path = "../../src/plan/mod.rs"]
 pub mod plan;
+/// Of reports, how text is shown.
+#[path = "../../src/report/text.rs"]
+#[allow(dead_code, reason = "the rest of report uses it")]
+pub mod report;
 
 /// Of git, the part that plans need.
 pub mod git {
