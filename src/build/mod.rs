@@ -96,7 +96,8 @@ pub struct BuildRequest {
 /// A right beyond the usual ones: `--allow`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entitlement {
-    /// `RUN --network=host`.
+    /// `RUN --network=host`. It takes no right here: the network of a build is the host's
+    /// unless `--network none` says otherwise, which nothing lifts.
     NetworkHost,
     /// `RUN --security=insecure`.
     SecurityInsecure,

@@ -102,8 +102,7 @@ fn git_kind(error: &GitError) -> ErrorKind {
         GitError::Empty { .. } | GitError::NoReference { .. } | GitError::NoSubdir { .. } => {
             ErrorKind::Missing
         }
-        GitError::Url { .. }
-        | GitError::Ssh { .. }
+        GitError::Ssh { .. }
         | GitError::Checksum { .. }
         | GitError::Path { .. }
         | GitError::Module { .. } => ErrorKind::Input,

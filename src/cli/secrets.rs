@@ -20,7 +20,7 @@ pub(super) struct SecretFlags {
     /// The socket of an agent for RUN --mount=type=ssh: default, or NAME[=SOCKET] [default socket: $`SSH_AUTH_SOCK`]
     #[arg(long, value_name = "AGENT", value_parser = agent)]
     ssh: Vec<Agent>,
-    /// Let RUN steps ask for more rights: network.host, security.insecure
+    /// Let RUN steps ask for more rights: security.insecure (network.host needs none and is taken as well)
     #[arg(long, value_name = "RIGHT", value_delimiter = ',', value_parser = entitlement)]
     allow: Vec<Entitlement>,
 }

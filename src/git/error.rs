@@ -2,21 +2,11 @@
 
 use std::io;
 
-use super::url::GitUrlError;
 use crate::net::NetError;
 
 /// Why a repository could not be fetched or written out.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// The text names no repository rightly.
-    #[error("git source {text:?}")]
-    Url {
-        /// The text.
-        text: String,
-        /// What is wrong with it.
-        #[source]
-        source: GitUrlError,
-    },
     /// A way of reaching a repository that is not supported.
     #[error("{remote}: git over ssh is not supported yet; use an https URL")]
     Ssh {

@@ -96,11 +96,6 @@ impl Stubs {
         }
     }
 
-    /// Paths below the root that were made, without a leading slash.
-    pub fn created(&self) -> impl Iterator<Item = &Path> {
-        self.created.iter().map(|(path, _)| path.as_path())
-    }
-
     /// Removes what was made, unless the step put something there.
     pub fn remove(&mut self) {
         for (path, times) in &mut self.touched {
