@@ -67,7 +67,7 @@ pub fn export_image(
 ) -> Result<(), BuildError> {
     let mut tar = TarWriter::new(out);
     let total = result.image.layers.iter().map(|layer| layer.blob.size).sum();
-    let transfer = transfer(&env.sink, TransferKind::Export, "image", Some(total));
+    let transfer = transfer(&env.sink, TransferKind::Export, "image", Some(total), None);
     let append = |tar: &mut TarWriter<&mut dyn Write>, entry: &Entry, content: &mut dyn Read| {
         tar.append(entry, content).map_err(ExportError::from)
     };
@@ -264,7 +264,7 @@ pub fn export_tree(
     output: TreeOutput<'_>,
     env: &Env,
 ) -> Result<(), BuildError> {
-    let _transfer = transfer(&env.sink, TransferKind::Export, "files", None);
+    let _transfer = transfer(&env.sink, TransferKind::Export, "files", None, None);
     Tree::new(Times::Keep).read(&result.image.layers, env, |root, owners| match output {
         TreeOutput::Tar(out) => {
             let mut tar = TarWriter::new(out);

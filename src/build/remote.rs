@@ -384,7 +384,7 @@ impl Fetching<'_> {
         let mut writer = env.store.blob_writer(None)?;
         let mut hasher = self.checksum.map(Digest::hasher);
         let name = self.shown.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.shown);
-        let progress = transfer(&env.sink, TransferKind::Pull, name, response.length());
+        let progress = transfer(&env.sink, TransferKind::Pull, name, response.length(), None);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
             writer.write_all(&chunk).map_err(|source| BuildError::Io {
                 action: "write to",

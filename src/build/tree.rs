@@ -340,7 +340,7 @@ fn unpack_blob(layer: &Layer, env: &Env) -> Result<(), BuildError> {
     let fail = |source| BuildError::Unpack { layer: layer.diff_id.0.short().to_owned(), source };
     let file = env.store.open_blob(&layer.blob.digest)?;
     let name = layer.blob.digest.short();
-    let transfer = transfer(&env.sink, TransferKind::Unpack, name, Some(layer.blob.size));
+    let transfer = transfer(&env.sink, TransferKind::Unpack, name, Some(layer.blob.size), None);
     let counted = CountingReader { inner: BufReader::with_capacity(128 * 1024, file), transfer };
     let (_, archive) = crate::layer::open(counted)
         .map_err(io_error("read", &env.store.blob_path(&layer.blob.digest)))?;
@@ -454,7 +454,7 @@ impl<W: Write> Write for Counting<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.transfer
-            .get_or_insert_with(|| transfer(self.sink, TransferKind::Compress, "layer", None))
+            .get_or_insert_with(|| transfer(self.sink, TransferKind::Compress, "layer", None, None))
             .advance(count as u64);
         Ok(count)
     }

@@ -313,7 +313,7 @@ impl Git {
             let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
             // Asking is repeated there, if need be.
             let answer = protocol::fetch(&self.transport, &server, &wanted).await?;
-            let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None);
+            let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
             let sink = |bytes: &[u8]| {
                 progress.advance(bytes.len() as u64);
                 writer.write(bytes).map_err(io)

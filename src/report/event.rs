@@ -23,6 +23,16 @@ pub enum Event {
         /// The instruction as written, on one line.
         instruction: String,
     },
+    /// A step turns to something else; the phase lasts until the next one or the step's end.
+    StepPhase {
+        /// The step.
+        step: u32,
+        /// What it does from now on.
+        phase: Phase,
+        /// The stage whose files it waits for, by name or index.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waits_for: Option<String>,
+    },
     /// A line of a step's output.
     StepOutput {
         /// The step.
@@ -54,6 +64,9 @@ pub enum Event {
         name: String,
         /// How many bytes, when known.
         total: Option<u64>,
+        /// The step that wants them, or made them; absent when it is for the whole image.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        step: Option<u32>,
     },
     /// How far it is.
     TransferProgress {
@@ -95,6 +108,22 @@ pub enum Event {
         /// The error with its causes, without a line end.
         message: String,
     },
+}
+
+/// What a step is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It waits: for another stage, or for its turn.
+    Queue,
+    /// Its key is made of what goes into it, and looked up.
+    Key,
+    /// The files that it begins with are put on disk.
+    Prepare,
+    /// It does what its instruction says.
+    Run,
+    /// What it changed is written as a layer.
+    Snapshot,
 }
 
 /// Which of its two streams a step wrote to.
@@ -150,16 +179,18 @@ pub struct Transfer {
     reported: AtomicU64,
 }
 
-/// Reports the start of a transfer; its end is reported when the value is dropped.
+/// Reports the start of a transfer, for `step` or for all; its end is reported when the
+/// value is dropped.
 pub fn transfer(
     sink: &Arc<dyn Sink>,
     kind: TransferKind,
     name: impl Into<String>,
     total: Option<u64>,
+    step: Option<u32>,
 ) -> Transfer {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    sink.event(Event::TransferStarted { transfer: id, kind, name: name.into(), total });
+    sink.event(Event::TransferStarted { transfer: id, kind, name: name.into(), total, step });
     Transfer { sink: Arc::clone(sink), id, done: AtomicU64::new(0), reported: AtomicU64::new(0) }
 }
 
@@ -230,7 +261,7 @@ mod tests {
         for (advances, reports) in cases {
             let record = Arc::new(Record::default());
             let sink: Arc<dyn Sink> = Arc::<Record>::clone(&record);
-            let moving = transfer(&sink, TransferKind::Pull, "x", None);
+            let moving = transfer(&sink, TransferKind::Pull, "x", None, None);
             for bytes in *advances {
                 moving.advance(*bytes);
             }

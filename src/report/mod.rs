@@ -23,7 +23,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use event::{Event, Sink, Stream, Transfer, TransferKind, transfer};
+pub use event::{Event, Phase, Sink, Stream, Transfer, TransferKind, transfer};
 pub use tail::{FailedStep, LINES, LastLines, Tail};
 pub use text::{cut, message_line, one_line, special, width};
 pub use units::{duration, rate, size};

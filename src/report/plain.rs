@@ -36,6 +36,7 @@ struct State {
 struct Moving {
     kind: TransferKind,
     name: String,
+    step: Option<u32>,
     total: Option<u64>,
     done: u64,
     begun: Duration,
@@ -89,9 +90,11 @@ impl State {
                 self.steps.remove(&step);
                 format!("#{step} ERROR")
             }
-            Event::TransferStarted { transfer, kind, name, total } => {
+            // Lines are for what takes its time.
+            Event::StepPhase { .. } => String::new(),
+            Event::TransferStarted { transfer, kind, name, total, step } => {
                 let name = one_line(&name).into_owned();
-                let moving = Moving { kind, name, total, done: 0, begun: now, shown: now };
+                let moving = Moving { kind, name, total, step, done: 0, begun: now, shown: now };
                 self.transfers.insert(transfer, moving);
                 String::new()
             }
@@ -123,7 +126,9 @@ impl State {
 impl Moving {
     fn line(&self, now: Duration) -> String {
         let time = now.saturating_sub(self.begun);
-        let mut line = format!("{} {} {}", self.kind.verb(), self.name, units::size(self.done));
+        let step = self.step.map(|step| format!("#{step} ")).unwrap_or_default();
+        let mut line =
+            format!("{step}{} {} {}", self.kind.verb(), self.name, units::size(self.done));
         if let Some(total) = self.total.filter(|total| *total > self.done) {
             let _ = write!(line, " of {}", units::size(total));
         }

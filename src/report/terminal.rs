@@ -17,7 +17,7 @@ use super::summary::summary;
 use super::tail::LastLines;
 use super::text::{cut, one_line, width};
 use super::writer::Writer;
-use super::{Clock, Event, Options, Sink, Size, TransferKind, units};
+use super::{Clock, Event, Options, Phase, Sink, Size, TransferKind, units};
 
 /// Drawings a second, however much happens.
 const DRAWINGS: u8 = 20;
@@ -181,7 +181,18 @@ impl Terminal {
                 lines.extend(step.output.lines.iter().map(|line| format!("  {line}")));
                 self.stay(&lines);
             }
-            Event::TransferStarted { transfer, kind, name, total } => {
+            Event::StepPhase { step, phase, waits_for } => {
+                let Some(step) = shown.steps.get_mut(&step) else { return };
+                step.line.change(|live| {
+                    if let Live::Step { last, .. } = live {
+                        *last = match (phase, &waits_for) {
+                            (Phase::Queue, Some(stage)) => format!("waits for {}", one_line(stage)),
+                            _ => String::new(),
+                        };
+                    }
+                });
+            }
+            Event::TransferStarted { transfer, kind, name, total, .. } => {
                 let name = one_line(&name).into_owned();
                 let line = self.show(Live::Transfer { kind, name, begun: now, done: 0, total });
                 shown.transfers.insert(transfer, line);

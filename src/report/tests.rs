@@ -103,7 +103,7 @@ fn failed(step: u32) -> Event {
 
 fn pull(total: Option<u64>) -> Event {
     let name = "sha256:abc123…".to_owned();
-    Event::TransferStarted { transfer: 1, kind: TransferKind::Pull, name, total }
+    Event::TransferStarted { transfer: 1, kind: TransferKind::Pull, name, total, step: None }
 }
 
 fn progress(done: u64) -> Event {

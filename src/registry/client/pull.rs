@@ -72,7 +72,13 @@ impl Client {
             request,
             size,
             writer: store.blob_writer(Some(descriptor))?,
-            progress: transfer(&self.inner.sink, TransferKind::Pull, digest.short(), Some(size)),
+            progress: transfer(
+                &self.inner.sink,
+                TransferKind::Pull,
+                digest.short(),
+                Some(size),
+                None,
+            ),
             path: store.blob_path(digest),
         };
         let mut corrupt = false;

@@ -96,7 +96,7 @@ impl Client {
             return Err(BlobError::Size { digest, expected, actual }.into());
         }
         let sink = &self.inner.sink;
-        let progress = transfer(sink, TransferKind::Push, digest.short(), Some(actual));
+        let progress = transfer(sink, TransferKind::Push, digest.short(), Some(actual), None);
         let file =
             FileBody { file: Arc::new(file), start: 0, end: actual, transfer: Arc::new(progress) };
         let scopes = Scopes::push(repository);
