@@ -90,8 +90,6 @@ impl State {
                 self.steps.remove(&step);
                 format!("#{step} ERROR")
             }
-            // Lines are for what takes its time.
-            Event::StepPhase { .. } => String::new(),
             Event::TransferStarted { transfer, kind, name, total, step } => {
                 let name = one_line(&name).into_owned();
                 let moving = Moving { kind, name, total, step, done: 0, begun: now, shown: now };
@@ -113,8 +111,8 @@ impl State {
             Event::Warning { message } => format!("warning: {}", one_line(&message)),
             Event::Note { message } => format!("note: {}", one_line(&message)),
             Event::Finished { .. } => summary(&event, now).join("\n"),
-            // The error itself is the command's to print.
-            Event::Failed { .. } => String::new(),
+            // Phases are too many for lines; the error itself is the command's to print.
+            Event::StepPhase { .. } | Event::Failed { .. } => String::new(),
         }
     }
 
