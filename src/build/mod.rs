@@ -17,6 +17,7 @@ mod mounts;
 mod push;
 mod remote;
 mod run;
+mod schedule;
 mod secrets;
 mod stage;
 mod steps;
@@ -26,15 +27,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
 use crate::layer::Compression;
 use crate::net::Http;
-use crate::plan::{
-    self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, StageId, Stages,
-};
+use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, Stages};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
@@ -53,7 +53,8 @@ pub use secrets::{Agents, Secrets};
 pub use tree::Overlays;
 
 use contexts::Contexts;
-use stage::StageResult;
+use schedule::{Board, Jobs, Once};
+use stage::Shared;
 
 /// 1980-01-01: the epoch of what has no base image; zip archives know no older date.
 const DEFAULT_EPOCH: i64 = 315_532_800;
@@ -77,6 +78,8 @@ pub struct BuildRequest {
     pub pull: bool,
     /// Run every step, whatever is remembered.
     pub no_cache: bool,
+    /// How many steps of different stages run at a time; 0 for no limit.
+    pub jobs: usize,
     /// The network of steps that do not say.
     pub network: Network,
     /// `HOST IP` lines for `/etc/hosts`.
@@ -246,25 +249,30 @@ fn run_plan(
     plan: &Plan,
     bases: &BTreeMap<ImageRequest, Image>,
 ) -> Result<BuildResult, BuildError> {
-    let contexts = Contexts::new(&request.contexts, &request.secrets, env);
-    let mut results: BTreeMap<StageId, StageResult> = BTreeMap::new();
-    let mut counter = stage::Counter::default();
-    for stage in &plan.stages {
-        let result = stage::run(stage, request, env, bases, &contexts, &results, &mut counter)?;
-        results.insert(stage.id, result);
-    }
+    let shared = Shared {
+        request,
+        env,
+        bases,
+        contexts: Contexts::new(&request.contexts, &request.secrets, env),
+        board: Board::default(),
+        jobs: Jobs::new(request.jobs),
+        names: plan.stages.iter().map(|stage| (stage.id, stage.name.clone())).collect(),
+        once: Once::default(),
+        cached: AtomicU32::new(0),
+    };
+    let mut results = schedule::run(&plan.stages, &shared)?;
     let target = plan.stages.iter().find(|stage| stage.id == plan.target);
     let (Some(stage), Some(result)) = (target, results.remove(&plan.target)) else {
         return Err(BuildError::Internal("the plan has no target".to_owned()));
     };
-    let image = result.into_image(&stage.runtime, stage.author.as_deref());
+    let image = Arc::unwrap_or_clone(result).into_image(&stage.runtime, stage.author.as_deref());
     let (manifest, config) = write_image(&image, &request.annotations, &env.store)?;
     Ok(BuildResult {
         manifest,
         config,
         image,
-        steps: counter.steps,
-        cached: counter.cached,
+        steps: plan.stages.iter().map(plan::Stage::working_steps).sum(),
+        cached: shared.cached.into_inner(),
         bases: bases
             .iter()
             .filter_map(|(request, image)| {

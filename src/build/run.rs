@@ -24,7 +24,6 @@ const HOSTNAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 pub(super) fn run_step(
     step: &Step,
     run: &Run,
-    id: u32,
     state: &StageResult,
     tree: &mut Tree,
     prepared: &Prepared,
@@ -69,7 +68,7 @@ pub(super) fn run_step(
     }
     let output = |stream: Stream, line: &[u8]| {
         let line = String::from_utf8_lossy(line).into_owned();
-        env.sink.event(Event::StepOutput { step: id, stream, line });
+        env.sink.event(Event::StepOutput { step: context.step, stream, line });
     };
     for (name, value) in &prepared.env {
         // The place of the agent's socket is only a default.

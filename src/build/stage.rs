@@ -1,23 +1,19 @@
 //! One stage: its layers and history grow step by step.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::base::{Image, Layer};
 use super::contexts::Contexts;
+use super::schedule::{Board, Jobs, Once};
 use super::tree::Tree;
 use super::{BuildError, BuildRequest, Env, steps};
 use crate::cache::{self, Record, RecordedLayer};
 use crate::context::ContextError;
-use crate::image::{Descriptor, History, ImageConfig, RuntimeConfig};
+use crate::image::{Descriptor, Digest, History, ImageConfig, RuntimeConfig};
 use crate::plan::{Base, FileSource, ImageRequest, Stage, StageId, Step, StepKind};
-use crate::report::Event;
-
-/// Counts steps over all stages.
-#[derive(Debug, Default)]
-pub(super) struct Counter {
-    pub(super) steps: u32,
-    pub(super) cached: u32,
-}
+use crate::report::{Event, Phase};
 
 /// A stage so far, and at its end.
 #[derive(Clone, Debug)]
@@ -54,29 +50,44 @@ impl StageResult {
     }
 }
 
-/// What the steps of a stage share.
+/// What all stages share.
+pub(super) struct Shared<'a> {
+    pub(super) request: &'a BuildRequest,
+    pub(super) env: &'a Env,
+    pub(super) bases: &'a BTreeMap<ImageRequest, Image>,
+    pub(super) contexts: Contexts<'a>,
+    pub(super) board: Board,
+    pub(super) jobs: Jobs,
+    /// What stages are called.
+    pub(super) names: BTreeMap<StageId, String>,
+    /// Steps that are at work, by their keys.
+    pub(super) once: Once<Digest>,
+    /// How many steps were remembered.
+    pub(super) cached: AtomicU32,
+}
+
+/// What a step knows.
 pub(super) struct Context<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) env: &'a Env,
     pub(super) bases: &'a BTreeMap<ImageRequest, Image>,
     pub(super) contexts: &'a Contexts<'a>,
-    pub(super) stages: &'a BTreeMap<StageId, StageResult>,
+    /// The stages that it takes files from.
+    pub(super) stages: BTreeMap<StageId, Arc<StageResult>>,
+    /// Its number in the build.
+    pub(super) step: u32,
 }
 
-/// Runs a stage.
+/// Runs a stage; its steps have the numbers from `first` on.
 pub(super) fn run(
     stage: &Stage,
-    request: &BuildRequest,
-    env: &Env,
-    bases: &BTreeMap<ImageRequest, Image>,
-    contexts: &Contexts<'_>,
-    stages: &BTreeMap<StageId, StageResult>,
-    counter: &mut Counter,
+    first: u32,
+    shared: &Shared<'_>,
 ) -> Result<StageResult, BuildError> {
-    let context = Context { request, env, bases, contexts, stages };
-    let mut result = begin(stage, &context)?;
+    let (request, env) = (shared.request, shared.env);
+    let mut result = begin(stage, first, shared)?;
     let mut tree = Tree::new(request.timestamps.times(result.epoch));
-    let total = stage.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32;
+    let total = stage.working_steps();
     let mut number = 0;
     for step in &stage.steps {
         env.check_cancelled()?;
@@ -84,9 +95,22 @@ pub(super) fn run(
             result.push(step, None);
             continue;
         }
+        let id = first + number;
         number += 1;
-        counter.steps += 1;
-        let id = counter.steps;
+        let mut stages = BTreeMap::new();
+        for source in step.file_sources() {
+            if let FileSource::Stage(other) = source {
+                stages.insert(*other, shared.wait(*other, id)?);
+            }
+        }
+        let context = Context {
+            request,
+            env,
+            bases: shared.bases,
+            contexts: &shared.contexts,
+            stages,
+            step: id,
+        };
         env.sink.event(Event::StepStarted {
             step: id,
             stage: stage.name.clone(),
@@ -94,7 +118,7 @@ pub(super) fn run(
             total,
             instruction: step.text.clone(),
         });
-        let done = run_step(step, id, &mut result, &mut tree, &context);
+        let done = run_step(step, &mut result, &mut tree, &context, shared);
         let cached = done.map_err(|source| {
             if matches!(source, BuildError::Interrupted) {
                 return source;
@@ -107,26 +131,45 @@ pub(super) fn run(
                 source: Box::new(source),
             }
         })?;
-        counter.cached += u32::from(cached);
+        shared.cached.fetch_add(u32::from(cached), Ordering::Relaxed);
         env.sink.event(Event::StepFinished { step: id, cached });
     }
     Ok(result)
 }
 
+impl Context<'_> {
+    /// Says what the step does from now on.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.env.sink.event(Event::StepPhase { step: self.step, phase, waits_for: None });
+    }
+}
+
+impl Shared<'_> {
+    /// What became of another stage, for the step `step`.
+    fn wait(&self, other: StageId, step: u32) -> Result<Arc<StageResult>, BuildError> {
+        self.board.wait(other, || {
+            let name = self.names.get(&other).cloned();
+            let phase = Phase::Queue;
+            self.env.sink.event(Event::StepPhase { step, phase, waits_for: name });
+        })
+    }
+}
+
 /// What a stage begins with.
-fn begin(stage: &Stage, context: &Context<'_>) -> Result<StageResult, BuildError> {
+fn begin(stage: &Stage, first: u32, shared: &Shared<'_>) -> Result<StageResult, BuildError> {
+    let request = shared.request;
     let missing = || BuildError::Internal("a stage's base is missing".to_owned());
     match &stage.base {
         Base::Scratch => Ok(StageResult {
             layers: Vec::new(),
-            config: ImageConfig::scratch(&context.request.options.platform),
-            epoch: context.request.timestamps.epoch(None),
+            config: ImageConfig::scratch(&request.options.platform),
+            epoch: request.timestamps.epoch(None),
         }),
-        Base::Stage(id) => context.stages.get(id).cloned().ok_or_else(missing),
-        Base::Image(request) => {
-            let image = context.bases.get(request).ok_or_else(missing)?.clone();
+        Base::Stage(id) => Ok(StageResult::clone(&*shared.wait(*id, first)?)),
+        Base::Image(wanted) => {
+            let image = shared.bases.get(wanted).ok_or_else(missing)?.clone();
             let created = image.config.created.as_deref().and_then(parse_rfc3339);
-            let epoch = context.request.timestamps.epoch(created);
+            let epoch = request.timestamps.epoch(created);
             let mut config = image.config;
             complete_history(&mut config.history, image.layers.len(), created.map(rfc3339));
             Ok(StageResult { layers: image.layers, config, epoch })
@@ -153,13 +196,15 @@ fn complete_history(history: &mut Vec<History>, layers: usize, created: Option<S
 /// Runs a step, or takes what it made before; says which.
 fn run_step(
     step: &Step,
-    id: u32,
     state: &mut StageResult,
     tree: &mut Tree,
     context: &Context<'_>,
+    shared: &Shared<'_>,
 ) -> Result<bool, BuildError> {
     let env = context.env;
+    context.enter(Phase::Key);
     let key = steps::key(step, state, context)?;
+    let _alone = shared.once.hold(&key, env)?;
     if !context.request.no_cache
         && let Some(record) = cache::look_up(&env.store, &key)
     {
@@ -167,7 +212,8 @@ fn run_step(
         state.push(step, layer);
         return Ok(true);
     }
-    let layer = steps::run(step, id, state, tree, context)?;
+    let _turn = shared.jobs.take(env, || context.enter(Phase::Queue))?;
+    let layer = steps::run(step, state, tree, context)?;
     // Else the cache would give for these files what others became.
     let local = |from: &&FileSource| matches!(from, FileSource::Context | FileSource::Named(_));
     if step.file_sources().iter().any(local) && steps::key(step, state, context)? != key {

@@ -57,7 +57,6 @@ pub(super) fn key(
 /// Runs a step and writes what it made.
 pub(super) fn run(
     step: &Step,
-    id: u32,
     state: &StageResult,
     tree: &mut Tree,
     context: &Context<'_>,
@@ -65,7 +64,7 @@ pub(super) fn run(
     let env = context.env;
     let ((), changed) = match &step.kind {
         StepKind::Run(run) => mounts::prepare(&run.mounts, context, |prepared| {
-            run::run_step(step, run, id, state, tree, prepared, context)
+            run::run_step(step, run, state, tree, prepared, context)
         })?,
         StepKind::Copy(copy) => return copy::run(copy, state, tree, context),
         StepKind::Workdir { path } => {

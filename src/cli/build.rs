@@ -63,6 +63,9 @@ pub(super) struct Flags {
     /// Run every step, whatever was built before
     #[arg(long)]
     no_cache: bool,
+    /// How many steps of different stages run at a time; 0 for no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    jobs: usize,
     /// Add a line to the steps' /etc/hosts
     #[arg(long, value_name = "HOST:IP", value_parser = host)]
     add_host: Vec<(String, String)>,
@@ -361,6 +364,7 @@ impl Flags {
             annotations: self.annotation.clone(),
             pull: self.pull,
             no_cache: self.no_cache,
+            jobs: self.jobs,
             network: self.network,
             add_hosts: self.add_host.clone(),
             secrets: self.secrets.secrets()?,

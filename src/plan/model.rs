@@ -156,6 +156,13 @@ pub struct Stage {
     pub span: Span,
 }
 
+impl Stage {
+    /// How many of its steps do more than change the configuration.
+    pub fn working_steps(&self) -> u32 {
+        self.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32
+    }
+}
+
 /// What a stage begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
