@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Store, StoreError};
 use crate::image::{Descriptor, Digest, Hasher};
@@ -133,6 +134,7 @@ impl Store {
             hasher,
             written: 0,
             expected,
+            progress: Arc::default(),
             done: false,
         })
     }
@@ -179,7 +181,64 @@ pub struct BlobWriter {
     hasher: Hasher,
     written: u64,
     expected: Option<(Digest, u64)>,
+    progress: Arc<Progress>,
     done: bool,
+}
+
+/// How far a writer is, for those who follow it.
+#[derive(Debug, Default)]
+struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    written: u64,
+    /// Whether it is over, and all is as it should be.
+    end: Option<bool>,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
+/// Reads a blob while it is written. It ends when the writer has verified the blob, and
+/// fails when the writer gives up or begins again.
+#[derive(Debug)]
+pub struct Follower {
+    file: File,
+    at: u64,
+    progress: Arc<Progress>,
+}
+
+impl Read for Follower {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.progress.lock();
+        loop {
+            let there = state.written.saturating_sub(self.at);
+            if there > 0 && state.end != Some(false) {
+                drop(state);
+                let want = buffer.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+                let count = self.file.read(&mut buffer[..want])?;
+                self.at += count as u64;
+                return Ok(count);
+            }
+            match state.end {
+                Some(true) => return Ok(0),
+                Some(false) => return Err(io::Error::other("the blob did not arrive")),
+                None => {}
+            }
+            state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl BlobWriter {
@@ -188,8 +247,16 @@ impl BlobWriter {
         self.written
     }
 
-    /// Forgets what was written, to begin again.
+    /// A reader of the blob from its beginning, which sees what is written when it is.
+    pub fn follow(&self) -> Result<Follower, StoreError> {
+        let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
+        Ok(Follower { file, at: 0, progress: Arc::clone(&self.progress) })
+    }
+
+    /// Forgets what was written, to begin again; who follows is told.
     pub fn restart(&mut self) -> Result<(), StoreError> {
+        self.progress.set(|state| state.end = Some(false));
+        self.progress = Arc::default();
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())
@@ -209,6 +276,7 @@ impl BlobWriter {
         }
         fs::rename(&self.path, &target).map_err(StoreError::io("create", &target))?;
         self.done = true;
+        self.progress.set(|state| state.end = Some(true));
         Ok((digest, self.written))
     }
 
@@ -240,6 +308,7 @@ impl Write for BlobWriter {
         let count = self.file.write(bytes)?;
         self.hasher.update(&bytes[..count]);
         self.written += count as u64;
+        self.progress.set(|state| state.written = self.written);
         Ok(count)
     }
 
@@ -251,6 +320,7 @@ impl Write for BlobWriter {
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         if !self.done {
+            self.progress.set(|state| state.end = Some(false));
             let _ = fs::remove_file(&self.path);
         }
     }

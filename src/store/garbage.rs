@@ -96,6 +96,13 @@ impl Store {
                 pruned.blobs += 1;
             }
         }
+        // Those of named images are kept, whether the blob is here or not.
+        for path in list(&self.root().join("yado/origins"))? {
+            let of = |blob: &PathBuf| blob.file_name() == path.file_name();
+            if !blobs.iter().any(of) {
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
         let (tree_paths, closed) = self.tree_paths()?;
         pruned.left = closed;
         for path in tree_paths {

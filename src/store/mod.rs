@@ -11,6 +11,7 @@
 //!     ├── layers/IDS-BOOT/HEX.owners   owners that its files cannot carry, if there are any
 //!     ├── caches/IDS/NAME/          what RUN --mount=type=cache keeps
 //!     ├── steps/HEX                 what a step made, by its cache key
+//!     ├── origins/HEX               where a blob can be had
 //!     └── work/NAME/                files of one running process, locked by it
 //! ```
 //!
@@ -30,6 +31,7 @@ mod blob;
 mod cache;
 mod garbage;
 mod names;
+mod origins;
 mod tree;
 mod work;
 
@@ -41,10 +43,11 @@ use std::sync::Arc;
 
 use crate::image::Digest;
 
-pub use blob::{BlobError, BlobWriter, VerifiedBlob};
+pub use blob::{BlobError, BlobWriter, Follower, VerifiedBlob};
 pub use cache::{Cache, CacheAccess};
 pub use garbage::{Pruned, Usage};
 pub use names::Named;
+pub use origins::Origin;
 pub use work::WorkDir;
 
 /// A content-addressed store on disk; cheap to clone.
@@ -139,7 +142,7 @@ impl Store {
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         let trees = Path::new("yado/layers").join(tree::dir_name(ids));
-        let others = ["yado/work", "yado/steps", "yado/caches", "blobs/sha256"].map(Path::new);
+        let others = ["yado/work", "yado/steps", "yado/caches", "yado/origins", "blobs/sha256"].map(Path::new);
         for dir in others.into_iter().chain([trees.as_path()]) {
             let path = root.join(dir);
             private.create(&path).map_err(StoreError::io("create", &path))?;
