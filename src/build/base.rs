@@ -1,8 +1,5 @@
-//! Base images: found in the store or a registry, their layers fetched in parallel.
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures_util::future::try_join_all;
+//! Base images: found in the store, a registry or a layout. Their layers stay where they
+//! are until someone wants them.
 
 use super::{BuildError, Env, layout};
 use crate::image::{
@@ -10,6 +7,7 @@ use crate::image::{
 };
 use crate::plan::{Asked, ImageRequest, ImageSource};
 use crate::registry::RegistryError;
+use crate::store::Origin;
 
 /// An image: its configuration and layers, the lowest first.
 #[derive(Clone, Debug)]
@@ -92,6 +90,7 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
         }
     })?;
     let image = super::read_image(&env.store, &descriptor, platform)?;
+    note_origin(&image, &Origin::Repository(reference.repository().clone()), env)?;
     // An image without an index says only in its configuration what it runs on. It is
     // taken as docker takes it (a check warns), but not kept as what it is not.
     let actual = image.config.platform();
@@ -100,6 +99,14 @@ pub(super) fn resolve(wanted: &ImageRequest, pull: bool, env: &Env) -> Result<Im
     }
     env.store.name(reference, &descriptor)?;
     Ok(image)
+}
+
+/// Notes where the layers of an image can be had.
+pub(super) fn note_origin(image: &Image, origin: &Origin, env: &Env) -> Result<(), BuildError> {
+    for layer in &image.layers {
+        env.store.add_origin(&layer.blob.digest, origin)?;
+    }
+    Ok(())
 }
 
 /// Finds the configuration of a base image for checks alone: in the store, and
@@ -137,7 +144,7 @@ async fn fetch(
         let problem = "an index within an index".to_owned();
         return Ok(Err(BuildError::Image { name: reference.to_string(), problem }));
     };
-    env.client.pull_blob(reference.repository(), &manifest.config, &env.store).await?;
+    env.client.pull_blob(reference.repository(), &manifest.config, &env.store, None).await?;
     let mut descriptor = fetched.descriptor.clone();
     descriptor.platform = Some(platform.clone());
     Ok(env.store.put_blob(&fetched.bytes).map(|_| descriptor).map_err(BuildError::from))
@@ -161,40 +168,4 @@ pub(super) fn no_platform(index: &Index, platform: &Platform) -> String {
         .map(ToString::to_string)
         .collect();
     format!("there is none for {platform}, only for {}", offered.join(", "))
-}
-
-/// Fetches the layers of all base images that the store lacks: those of registries at once.
-pub(super) fn fetch_layers(
-    bases: &BTreeMap<ImageRequest, Image>,
-    env: &Env,
-) -> Result<(), BuildError> {
-    env.check_cancelled()?;
-    let mut seen = BTreeSet::new();
-    let mut wanted = Vec::new();
-    for (request, image) in bases {
-        for layer in &image.layers {
-            if !env.store.has_blob(&layer.blob) && seen.insert(&layer.blob.digest) {
-                match &request.source {
-                    ImageSource::Registry(reference) => wanted.push((reference, &layer.blob)),
-                    ImageSource::Layout { path, .. } => {
-                        layout::copy_blob(path, &layer.blob, env)?;
-                    }
-                }
-            }
-        }
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    env.runtime.block_on(async {
-        let pulls = wanted.iter().map(|(reference, blob)| async move {
-            env.client.pull_blob(reference.repository(), blob, &env.store).await.map_err(|source| {
-                BuildError::Pull { name: reference.to_string(), source: Box::new(source) }
-            })
-        });
-        tokio::select! {
-            done = try_join_all(pulls) => done.map(|_| ()),
-            () = super::push::until_cancelled(env) => Err(BuildError::Interrupted),
-        }
-    })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::base::Layer;
 use super::tree::Tree;
-use super::{BuildError, BuildResult, Env};
+use super::{BuildError, BuildResult, Env, layers};
 use crate::image::{Descriptor, Digest, Index, Reference, media_type};
 use crate::layer::{Entry, Kind, TarWriter, WriteError};
 use crate::report::{TransferKind, transfer};
@@ -65,6 +65,7 @@ pub fn export_image(
     out: &mut dyn Write,
     env: &Env,
 ) -> Result<(), BuildError> {
+    layers::fetch(&result.image.layers, env)?;
     let mut tar = TarWriter::new(out);
     let total = result.image.layers.iter().map(|layer| layer.blob.size).sum();
     let transfer = transfer(&env.sink, TransferKind::Export, "image", Some(total), None);
@@ -110,6 +111,7 @@ pub fn export_image_dir(
         let path = path.to_owned();
         move |source| ExportError::Io { action, path, source }
     };
+    layers::fetch(&result.image.layers, env)?;
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(fail("create", &blobs))?;
     for (name, content) in files(result, names, format)? {

@@ -12,6 +12,7 @@ use super::{BuildError, Env};
 use crate::image::{Descriptor, Digest, Document, Index, Platform, media_type};
 use crate::plan::ImageSource;
 use crate::report::Event;
+use crate::store::Origin;
 
 /// The annotation that names an image in a layout's index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -62,6 +63,7 @@ pub(super) fn resolve(
         }
     }
     let image = super::read_image(&env.store, &descriptor, platform)?;
+    super::base::note_origin(&image, &Origin::Layout(path.to_owned()), env)?;
     let actual = image.config.platform();
     if !actual.satisfies(platform) {
         let message = format!("image {source} is for {actual}, not for {platform}");

@@ -12,6 +12,7 @@ mod contexts;
 mod copy;
 mod error;
 mod export;
+mod layers;
 mod layout;
 mod mounts;
 mod push;
@@ -31,7 +32,7 @@ use std::sync::atomic::AtomicU32;
 
 use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
-use crate::image::{Descriptor, Digest, Document, ImageConfig, Platform, Reference, RuntimeConfig};
+use crate::image::{Descriptor, DiffId, Document, ImageConfig, Platform, RuntimeConfig};
 use crate::layer::Compression;
 use crate::net::Http;
 use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, Stages};
@@ -46,14 +47,15 @@ pub use base::{Image, find_base};
 pub use contexts::{open_context, unpack_context};
 pub use error::{BuildError, ErrorKind};
 pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
-pub use push::push;
+pub use push::Uploads;
 pub use remote::FetchError;
 pub use run::{ExecRequest, exec};
+pub use schedule::Once;
 pub use secrets::{Agents, Secrets};
 pub use tree::Overlays;
 
 use contexts::Contexts;
-use schedule::{Board, Jobs, Once};
+use schedule::{Board, Jobs};
 use stage::Shared;
 
 /// 1980-01-01: the epoch of what has no base image; zip archives know no older date.
@@ -138,7 +140,12 @@ pub struct Env {
     pub resolv_conf: Vec<u8>,
     /// How many threads compress.
     pub threads: usize,
+    /// Layers that are being unpacked.
+    pub unpacking: Unpacking,
 }
+
+/// Which layers are being unpacked: each by one thread.
+pub type Unpacking = Once<DiffId>;
 
 impl std::fmt::Debug for Env {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -173,12 +180,16 @@ pub struct BuildResult {
     pub steps: u32,
     /// How many of them were remembered.
     pub cached: u32,
-    /// The base images and their layers, which need not be uploaded to the registry they are from.
-    pub bases: Vec<(Reference, Vec<Digest>)>,
 }
 
-/// Builds an image into the store.
-pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildError> {
+/// Builds an image into the store. With `uploads` its layers are pushed while it is built,
+/// and base images whose files nobody needs stay where they are; without, the store has
+/// all of the image in the end.
+pub fn build(
+    request: &BuildRequest,
+    uploads: Option<&Uploads>,
+    env: &Env,
+) -> Result<BuildResult, BuildError> {
     let mut bases: BTreeMap<ImageRequest, Image> = BTreeMap::new();
     let ignore = request.context.as_ref().map(Context::ignore);
     let mut find = |wanted: &ImageRequest, span, _| {
@@ -211,8 +222,7 @@ pub fn build(request: &BuildRequest, env: &Env) -> Result<BuildResult, BuildErro
             bases.insert(wanted.clone(), image);
         }
     }
-    base::fetch_layers(&bases, env)?;
-    run_plan(request, env, &plan, &bases)
+    run_plan(request, uploads, env, &plan, &bases)
 }
 
 /// The stage that was perhaps meant by the name of an image.
@@ -245,6 +255,7 @@ fn copied_images(stage: &plan::Stage) -> impl Iterator<Item = (&ImageRequest, Sp
 
 fn run_plan(
     request: &BuildRequest,
+    uploads: Option<&Uploads>,
     env: &Env,
     plan: &Plan,
     bases: &BTreeMap<ImageRequest, Image>,
@@ -259,6 +270,7 @@ fn run_plan(
         names: plan.stages.iter().map(|stage| (stage.id, stage.name.clone())).collect(),
         once: Once::default(),
         cached: AtomicU32::new(0),
+        uploads: uploads.map(|uploads| (uploads, plan.stages_of_image())),
     };
     let mut results = schedule::run(&plan.stages, &shared)?;
     let target = plan.stages.iter().find(|stage| stage.id == plan.target);
@@ -266,6 +278,9 @@ fn run_plan(
         return Err(BuildError::Internal("the plan has no target".to_owned()));
     };
     let image = Arc::unwrap_or_clone(result).into_image(&stage.runtime, stage.author.as_deref());
+    if uploads.is_none() {
+        layers::fetch(&image.layers, env)?;
+    }
     let (manifest, config) = write_image(&image, &request.annotations, &env.store)?;
     Ok(BuildResult {
         manifest,
@@ -273,14 +288,6 @@ fn run_plan(
         image,
         steps: plan.stages.iter().map(plan::Stage::working_steps).sum(),
         cached: shared.cached.into_inner(),
-        bases: bases
-            .iter()
-            .filter_map(|(request, image)| {
-                let ImageSource::Registry(reference) = &request.source else { return None };
-                let layers = image.layers.iter().map(|layer| layer.blob.digest.clone()).collect();
-                Some((reference.clone(), layers))
-            })
-            .collect(),
     })
 }
 

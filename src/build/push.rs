@@ -1,60 +1,226 @@
-//! To a registry: blobs in parallel, then the manifest under its tags.
+//! To a registry, behind the build.
+//!
+//! When the build begins, the image that a name has now is asked for: what it consists of
+//! is there and need not be asked for again, and if the new image turns out to be the same,
+//! nothing is sent. A layer goes up as soon as it is made, while later steps run; the
+//! configuration and the manifest, which make an image of the blobs, only when all of the
+//! build has succeeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
-use super::{BuildError, BuildResult, Env};
-use crate::image::{Descriptor, Digest, Reference, Repository};
+use super::base::Layer;
+use super::{BuildError, BuildResult, Env, layers};
+use crate::image::{Descriptor, Digest, Document, Reference, Repository};
+use crate::registry::{Client, RegistryError};
+use crate::store::{Origin, Store};
 
-/// Pushes an image under all of `names`.
-pub fn push(result: &BuildResult, names: &[Reference], env: &Env) -> Result<(), BuildError> {
-    env.check_cancelled()?;
-    let mut repositories: BTreeMap<&Repository, Vec<&Reference>> = BTreeMap::new();
-    for name in names {
-        repositories.entry(name.repository()).or_default().push(name);
-    }
-    env.runtime.block_on(async {
-        let pushes =
-            repositories.iter().map(|(repository, names)| push_to(result, repository, names, env));
-        tokio::select! {
-            done = try_join_all(pushes) => done.map(|_| ()),
-            () = until_cancelled(env) => Err(BuildError::Interrupted),
-        }
-    })
+/// Pushes that go on while the build does.
+#[derive(Debug)]
+pub struct Uploads {
+    destinations: Vec<Destination>,
 }
 
-async fn push_to(
-    result: &BuildResult,
-    repository: &Repository,
-    names: &[&Reference],
-    env: &Env,
-) -> Result<(), BuildError> {
-    let shown = names.first().map_or_else(|| repository.to_string(), ToString::to_string);
-    let fail = |source| BuildError::Push { name: shown.clone(), source: Box::new(source) };
-    // A base on the same registry has its layers there already.
-    let base = |blob: &Descriptor| {
-        let has = |(base, layers): &&(Reference, Vec<Digest>)| {
-            let base = base.repository();
-            base.host() == repository.host() && base != repository && layers.contains(&blob.digest)
-        };
-        result.bases.iter().find(has).map(|(base, _)| base.repository())
-    };
-    let mut blobs: Vec<&Descriptor> = Vec::new();
-    for blob in result.image.layers.iter().map(|layer| &layer.blob).chain([&result.config]) {
-        if !blobs.iter().any(|other| other.digest == blob.digest) {
-            blobs.push(blob);
+/// A repository that the image goes to.
+#[derive(Debug)]
+struct Destination {
+    shared: Arc<Shared>,
+    /// The references in the repository.
+    names: Vec<Reference>,
+    /// Blobs on their way.
+    tasks: Mutex<BTreeMap<Digest, JoinHandle<Result<(), RegistryError>>>>,
+}
+
+/// What the tasks of a destination share.
+#[derive(Debug)]
+struct Shared {
+    /// The first of the names.
+    name: Reference,
+    before: OnceCell<Before>,
+    client: Client,
+    store: Store,
+}
+
+/// The image that a name had before.
+#[derive(Debug, Default)]
+struct Before {
+    manifest: Option<Digest>,
+    blobs: BTreeSet<Digest>,
+}
+
+impl Uploads {
+    /// Begins pushes to all of `names`.
+    pub fn begin(names: &[Reference], env: &Env) -> Self {
+        let mut repositories: BTreeMap<&Repository, Vec<Reference>> = BTreeMap::new();
+        for name in names {
+            repositories.entry(name.repository()).or_default().push(name.clone());
+        }
+        let destinations = repositories
+            .into_values()
+            .map(|names| {
+                let shared = Arc::new(Shared {
+                    name: names[0].clone(),
+                    before: OnceCell::new(),
+                    client: env.client.clone(),
+                    store: env.store.clone(),
+                });
+                let asking = Arc::clone(&shared);
+                env.runtime.spawn(async move {
+                    asking.before().await;
+                });
+                Destination { shared, names, tasks: Mutex::default() }
+            })
+            .collect();
+        Self { destinations }
+    }
+
+    /// Sends a layer, made by `step` or a base image's, unless it is on its way.
+    pub(super) fn layer(&self, layer: &Layer, step: Option<u32>, env: &Env) {
+        for destination in &self.destinations {
+            destination.send(&layer.blob, step, env);
         }
     }
-    let pushes =
-        blobs.iter().map(|blob| env.client.push_blob(repository, blob, &env.store, base(blob)));
-    try_join_all(pushes).await.map_err(fail)?;
-    let bytes = env.store.read_document(&result.manifest.digest)?;
-    for name in names {
-        env.client.push_manifest(name, &result.manifest.media_type, &bytes).await.map_err(fail)?;
+
+    /// Sends what is missing, and names the image.
+    pub fn finish(self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
+        env.check_cancelled()?;
+        for destination in &self.destinations {
+            for layer in &result.image.layers {
+                destination.send(&layer.blob, None, env);
+            }
+            destination.send(&result.config, None, env);
+        }
+        for destination in &self.destinations {
+            destination.finish(result, env)?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+impl Destination {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<Digest, JoinHandle<Result<(), RegistryError>>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, blob: &Descriptor, step: Option<u32>, env: &Env) {
+        self.tasks().entry(blob.digest.clone()).or_insert_with(|| {
+            let (shared, blob) = (Arc::clone(&self.shared), blob.clone());
+            env.runtime.spawn(async move { shared.send(&blob, step).await })
+        });
+    }
+
+    fn finish(&self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
+        let name = self.shared.name.to_string();
+        let fail = |source| BuildError::Push { name: name.clone(), source: Box::new(source) };
+        let tasks = std::mem::take(&mut *self.tasks());
+        let mut missing = Vec::new();
+        for (digest, task) in tasks {
+            let done = env.runtime.block_on(async {
+                tokio::select! {
+                    done = task => Some(done),
+                    () = until_cancelled(env) => None,
+                }
+            });
+            match done {
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(RegistryError::Store(error)))) if error.is_missing_blob() => {
+                    missing.push(digest);
+                }
+                Some(Ok(Err(error))) => return Err(fail(error)),
+                Some(Err(_)) => {
+                    return Err(BuildError::Internal(format!("the push of {digest} ended")));
+                }
+                None => return Err(BuildError::Interrupted),
+            }
+        }
+        // Of base images whose files nobody wanted, for a registry that they are not on.
+        let wanted = |layer: &&Layer| missing.contains(&layer.blob.digest);
+        let wanted: Vec<Layer> = result.image.layers.iter().filter(wanted).cloned().collect();
+        layers::fetch(&wanted, env)?;
+        for layer in &wanted {
+            self.send(&layer.blob, None, env);
+        }
+        if !wanted.is_empty() {
+            return self.finish(result, env);
+        }
+        let bytes = env.store.read_document(&result.manifest.digest)?;
+        let media_type = &result.manifest.media_type;
+        env.runtime.block_on(async {
+            tokio::select! {
+                done = self.put_names(&result.manifest.digest, media_type, &bytes) => done.map_err(fail),
+                () = until_cancelled(env) => Err(BuildError::Interrupted),
+            }
+        })?;
+        for blob in result.image.layers.iter().map(|layer| &layer.blob).chain([&result.config]) {
+            let repository = self.shared.name.repository().clone();
+            env.store.add_origin(&blob.digest, &Origin::Repository(repository))?;
+        }
+        Ok(())
+    }
+
+    async fn put_names(
+        &self,
+        manifest: &Digest,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<(), RegistryError> {
+        let before = self.shared.before().await;
+        for name in &self.names {
+            if *name == self.shared.name && before.manifest.as_ref() == Some(manifest) {
+                continue;
+            }
+            self.shared.client.push_manifest(name, media_type, bytes).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        for task in self.tasks().values() {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// The image that has the name now. Where it cannot be had, whatever the reason, each
+    /// blob is asked for by itself.
+    async fn before(&self) -> &Before {
+        self.before
+            .get_or_init(|| async {
+                let Ok(fetched) = self.client.pushed_manifest(&self.name).await else {
+                    return Before::default();
+                };
+                let manifest = Some(fetched.descriptor.digest);
+                let blobs = match fetched.document {
+                    Document::Manifest(manifest) => {
+                        let layers = manifest.layers.into_iter().map(|layer| layer.digest);
+                        layers.chain([manifest.config.digest]).collect()
+                    }
+                    Document::Index(_) => BTreeSet::new(),
+                };
+                Before { manifest, blobs }
+            })
+            .await
+    }
+
+    async fn send(&self, blob: &Descriptor, step: Option<u32>) -> Result<(), RegistryError> {
+        if self.before().await.blobs.contains(&blob.digest) {
+            return Ok(());
+        }
+        let repository = self.name.repository();
+        let from = self.store.origins(&blob.digest)?.into_iter().find_map(|origin| match origin {
+            Origin::Repository(other) if other.host() == repository.host() => Some(other),
+            _ => None,
+        });
+        self.client.push_blob(repository, blob, &self.store, from.as_ref(), step).await?;
+        Ok(())
+    }
 }
 
 /// Ends when the build is cancelled.

@@ -1,6 +1,5 @@
 //! RUN, and `yado exec`: a process in a stage's tree.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::mounts::Prepared;
@@ -131,10 +130,7 @@ pub struct ExecRequest {
 /// Runs a process in an image, with the caller's standard streams; what it
 /// changes is thrown away.
 pub fn exec(request: &ExecRequest, env: &Env) -> Result<Exit, BuildError> {
-    let bases = [(request.image.clone(), base::resolve(&request.image, request.pull, env)?)];
-    let bases = BTreeMap::from(bases);
-    base::fetch_layers(&bases, env)?;
-    let image = &bases[&request.image];
+    let image = base::resolve(&request.image, request.pull, env)?;
     let runtime = &image.config.config;
     let args = if request.args.is_empty() {
         let entrypoint = runtime.entrypoint.clone().unwrap_or_default();

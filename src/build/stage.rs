@@ -1,6 +1,6 @@
 //! One stage: its layers and history grow step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +8,7 @@ use super::base::{Image, Layer};
 use super::contexts::Contexts;
 use super::schedule::{Board, Jobs, Once};
 use super::tree::Tree;
-use super::{BuildError, BuildRequest, Env, steps};
+use super::{BuildError, BuildRequest, Env, Uploads, steps};
 use crate::cache::{self, Record, RecordedLayer};
 use crate::context::ContextError;
 use crate::image::{Descriptor, Digest, History, ImageConfig, RuntimeConfig};
@@ -64,6 +64,8 @@ pub(super) struct Shared<'a> {
     pub(super) once: Once<Digest>,
     /// How many steps were remembered.
     pub(super) cached: AtomicU32,
+    /// Pushes, and of which stages.
+    pub(super) uploads: Option<(&'a Uploads, BTreeSet<StageId>)>,
 }
 
 /// What a step knows.
@@ -86,6 +88,7 @@ pub(super) fn run(
 ) -> Result<StageResult, BuildError> {
     let (request, env) = (shared.request, shared.env);
     let mut result = begin(stage, first, shared)?;
+    shared.upload(stage, &result.layers, None);
     let mut tree = Tree::new(request.timestamps.times(result.epoch));
     let total = stage.working_steps();
     let mut number = 0;
@@ -111,6 +114,7 @@ pub(super) fn run(
             stages,
             step: id,
         };
+        tree.step = Some(id);
         env.sink.event(Event::StepStarted {
             step: id,
             stage: stage.name.clone(),
@@ -118,6 +122,7 @@ pub(super) fn run(
             total,
             instruction: step.text.clone(),
         });
+        let layers = result.layers.len();
         let done = run_step(step, &mut result, &mut tree, &context, shared);
         let cached = done.map_err(|source| {
             if matches!(source, BuildError::Interrupted) {
@@ -132,6 +137,9 @@ pub(super) fn run(
             }
         })?;
         shared.cached.fetch_add(u32::from(cached), Ordering::Relaxed);
+        if result.layers.len() > layers {
+            shared.upload(stage, &result.layers[layers..], Some(id));
+        }
         env.sink.event(Event::StepFinished { step: id, cached });
     }
     Ok(result)
@@ -145,6 +153,17 @@ impl Context<'_> {
 }
 
 impl Shared<'_> {
+    /// Pushes layers of a stage, if they are the image's.
+    fn upload(&self, stage: &Stage, layers: &[Layer], step: Option<u32>) {
+        if let Some((uploads, stages)) = &self.uploads
+            && stages.contains(&stage.id)
+        {
+            for layer in layers {
+                uploads.layer(layer, step, self.env);
+            }
+        }
+    }
+
     /// What became of another stage, for the step `step`.
     fn wait(&self, other: StageId, step: u32) -> Result<Arc<StageResult>, BuildError> {
         self.board.wait(other, || {

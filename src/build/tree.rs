@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 
 use super::base::Layer;
-use super::{BuildError, Env};
+use super::{BuildError, Env, layers};
 use crate::image::Descriptor;
 use crate::layer::{Compression, LayerWriter, TarWriter};
-use crate::report::{Sink, Transfer, TransferKind, transfer};
-use crate::rootfs::{Ledger, Overlay, Owners, UnpackOptions, Upper};
+use crate::report::{Event, Phase, Sink, Transfer, TransferKind, transfer};
+use crate::rootfs::{Ledger, Overlay, Owners, Upper};
 use crate::sandbox::Mount;
 use crate::snapshot::{Counts, Index, Times};
 
@@ -54,6 +54,8 @@ impl Overlays {
 pub(super) struct Tree {
     /// What becomes of the times of files that steps make.
     times: Times,
+    /// The step for which layers are put on disk and written.
+    pub(super) step: Option<u32>,
     /// Without overlay: the copy.
     copied: Option<Copied>,
 }
@@ -77,7 +79,7 @@ pub(super) enum Changed {
 
 impl Tree {
     pub(super) fn new(times: Times) -> Self {
-        Self { times, copied: None }
+        Self { times, step: None, copied: None }
     }
 
     /// Shows the files of `layers` to `action`, which may change them; `bottom` is what
@@ -89,13 +91,15 @@ impl Tree {
         env: &Env,
         action: impl FnOnce(&Path, Owners<'_>) -> Result<T, BuildError>,
     ) -> Result<(T, Changed), BuildError> {
+        self.enter(Phase::Prepare, env);
         if env.overlays != Overlays::Possible {
-            let copied = self.copy_of(layers, env)?;
-            let path = copied.path.clone();
+            let path = self.copy_of(layers, env)?.path.clone();
             let mut index = Index::take(&path).map_err(io_error("read", &path))?;
             let noted = Ledger::new(&path).map_err(io_error("open", &path))?;
+            self.enter(Phase::Run, env);
             let done = action(&path, env.owners(&noted))?;
             let root = crate::fs::open_dir(&path).map_err(io_error("open", &path))?;
+            let copied = self.copied()?;
             copied.ledger.follow(&noted, |file| index.is_same(&root, file));
             for mount in bottom.mounts() {
                 match index.forgive(&path, Path::new(&mount.target)) {
@@ -108,7 +112,7 @@ impl Tree {
             return Ok((done, Changed::Indexed(index)));
         }
         let mut lowers = vec![bottom.make(env)?];
-        lowers.extend(stack(layers, env)?);
+        lowers.extend(stack(layers, self.step, env)?);
         let dir = env.store.work().fresh("step");
         let (upper, work, merged) = (dir.join("upper"), dir.join("work"), dir.join("merged"));
         for path in [&dir, &upper, &work, &merged] {
@@ -119,6 +123,7 @@ impl Tree {
         let overlay = Overlay::mount(&lowers, Some(Upper { upper: &upper, work: &work }), &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
         let noted = Ledger::new(overlay.path()).map_err(io_error("open", overlay.path()))?;
+        self.enter(Phase::Run, env);
         let result = action(overlay.path(), env.owners(&noted));
         drop(overlay);
         Ok((result?, Changed::Upper(upper, noted)))
@@ -137,7 +142,7 @@ impl Tree {
         }
         // Without an upper directory the kernel wants two lower ones.
         let mut lowers = vec![Bottom::Empty.make(env)?];
-        lowers.extend(stack(layers, env)?);
+        lowers.extend(stack(layers, self.step, env)?);
         if let [only] = lowers.as_slice() {
             return action(only, env.owners(&Ledger::default()));
         }
@@ -158,6 +163,7 @@ impl Tree {
         compression: Compression,
         env: &Env,
     ) -> Result<Option<Layer>, BuildError> {
+        self.enter(Phase::Snapshot, env);
         let blob = env.store.blob_writer(None)?;
         let fail = |e: io::Error| BuildError::Io {
             action: "write a layer to",
@@ -165,21 +171,19 @@ impl Tree {
             source: e,
         };
         let inner = LayerWriter::new(blob, compression, env.threads);
-        let out = Counting { inner, sink: &env.sink, transfer: None };
+        let out = Counting { inner, sink: &env.sink, step: self.step, transfer: None };
         let mut tar = TarWriter::new(out);
         let counts = match changed {
             Changed::Upper(upper, ledger) => {
-                let below = stack(layers, env)?;
+                let below = stack(layers, self.step, env)?;
                 let owners = env.owners(ledger);
                 crate::snapshot::write_upper(upper, &below, self.times, owners, &mut tar)?
             }
             Changed::Indexed(index) => {
-                let copied = self
-                    .copied
-                    .as_ref()
-                    .ok_or_else(|| BuildError::Internal("a copied tree is missing".to_owned()))?;
+                let times = self.times;
+                let copied = self.copied()?;
                 let owners = env.owners(&copied.ledger);
-                crate::snapshot::write_changes(&copied.path, index, self.times, owners, &mut tar)?
+                crate::snapshot::write_changes(&copied.path, index, times, owners, &mut tar)?
             }
         };
         if counts == Counts::default() {
@@ -231,6 +235,18 @@ impl Tree {
         Ok(())
     }
 
+    /// Says what the step does from now on.
+    fn enter(&self, phase: Phase, env: &Env) {
+        if let Some(step) = self.step {
+            env.sink.event(Event::StepPhase { step, phase, waits_for: None });
+        }
+    }
+
+    fn copied(&mut self) -> Result<&mut Copied, BuildError> {
+        let missing = || BuildError::Internal("a copied tree is missing".to_owned());
+        self.copied.as_mut().ok_or_else(missing)
+    }
+
     /// The copied tree with all of `layers` in it.
     fn copy_of(&mut self, layers: &[Layer], env: &Env) -> Result<&Copied, BuildError> {
         if self.copied.is_none() {
@@ -241,11 +257,10 @@ impl Tree {
             let ledger = Ledger::new(&path).map_err(io_error("open", &path))?;
             self.copied = Some(Copied { path, applied: 0, ledger });
         }
-        let Some(copied) = &mut self.copied else {
-            return Err(BuildError::Internal("a copied tree is missing".to_owned()));
-        };
+        let step = self.step;
+        let copied = self.copied()?;
         let missing = &layers[copied.applied..];
-        let trees = unpacked(missing, env)?;
+        let trees = layers::trees(missing, step, env)?;
         for (layer, tree) in missing.iter().zip(&trees) {
             let ledger =
                 ledger_of(tree, std::slice::from_ref(layer), std::slice::from_ref(tree), env)?;
@@ -255,36 +270,6 @@ impl Tree {
         }
         Ok(copied)
     }
-}
-
-/// The trees of layers, unpacked now if they are not yet: on several threads,
-/// each layer into its own directory.
-fn unpacked(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
-    let missing: Vec<&Layer> =
-        layers.iter().filter(|layer| env.store.tree(&layer.diff_id).is_none()).collect();
-    if !missing.is_empty() {
-        let queue = Mutex::new(missing.into_iter());
-        let failure = Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..env.threads.max(1) {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().ok().and_then(|mut queue| queue.next());
-                        let Some(layer) = next else { return };
-                        let done = env.check_cancelled().and_then(|()| unpack(layer, env));
-                        if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
-                            failure.get_or_insert(error);
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        if let Ok(Some(error)) = failure.into_inner() {
-            return Err(error);
-        }
-    }
-    Ok(layers.iter().map(|layer| env.store.tree_path(&layer.diff_id)).collect())
 }
 
 /// Of equal layers the topmost: it does again all that those below it did, and
@@ -298,8 +283,8 @@ fn distinct(layers: &[Layer]) -> Vec<Layer> {
 }
 
 /// The trees to stack: from the topmost one whose root hides all below it.
-fn stack(layers: &[Layer], env: &Env) -> Result<Vec<PathBuf>, BuildError> {
-    let mut trees = unpacked(&distinct(layers), env)?;
+fn stack(layers: &[Layer], step: Option<u32>, env: &Env) -> Result<Vec<PathBuf>, BuildError> {
+    let mut trees = layers::trees(&distinct(layers), step, env)?;
     for at in (1..trees.len()).rev() {
         let root = crate::fs::open_dir(&trees[at]).map_err(io_error("open", &trees[at]))?;
         // The kernel does not look at the mark on a layer's root itself.
@@ -325,34 +310,6 @@ fn ledger_of(
         ledger.add_layer(tree, &records).map_err(io_error("read the owners of", tree))?;
     }
     Ok(ledger)
-}
-
-fn unpack(layer: &Layer, env: &Env) -> Result<(), BuildError> {
-    let unpacked = unpack_blob(layer, env);
-    if unpacked.is_err() {
-        // Perhaps the blob is not any more what was pulled; then that is the error.
-        env.store.verified_blob(&layer.blob.digest)?.finish()?;
-    }
-    unpacked
-}
-
-fn unpack_blob(layer: &Layer, env: &Env) -> Result<(), BuildError> {
-    let fail = |source| BuildError::Unpack { layer: layer.diff_id.0.short().to_owned(), source };
-    let file = env.store.open_blob(&layer.blob.digest)?;
-    let name = layer.blob.digest.short();
-    let transfer = transfer(&env.sink, TransferKind::Unpack, name, Some(layer.blob.size), None);
-    let counted = CountingReader { inner: BufReader::with_capacity(128 * 1024, file), transfer };
-    let (_, archive) = crate::layer::open(counted)
-        .map_err(io_error("read", &env.store.blob_path(&layer.blob.digest)))?;
-    let dir = env.store.work().fresh("layer");
-    // A layer need not have an entry for its root.
-    fs::create_dir(&dir).and_then(|()| set_mode(&dir, 0o755)).map_err(io_error("create", &dir))?;
-    let target = crate::fs::open_dir(&dir).map_err(io_error("open", &dir))?;
-    let ledger = Ledger::new(&dir).map_err(io_error("open", &dir))?;
-    let options = UnpackOptions { owners: env.owners(&ledger) };
-    crate::rootfs::unpack(archive, Some(&layer.diff_id), &target, &options).map_err(fail)?;
-    env.store.put_tree(&layer.diff_id, &dir, &ledger.records())?;
-    Ok(())
 }
 
 /// What lies below all layers of a stack.
@@ -434,11 +391,11 @@ fn mount_point(root: &OwnedFd, path: &Path, is_dir: bool) -> io::Result<()> {
 }
 
 /// Whatever the builder's umask is.
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Io { action, path: path.to_owned(), source }
 }
 
@@ -447,6 +404,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Buil
 struct Counting<'a, W> {
     inner: W,
     sink: &'a Arc<dyn Sink>,
+    step: Option<u32>,
     transfer: Option<Transfer>,
 }
 
@@ -454,26 +412,14 @@ impl<W: Write> Write for Counting<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.transfer
-            .get_or_insert_with(|| transfer(self.sink, TransferKind::Compress, "layer", None, None))
+            .get_or_insert_with(|| {
+                transfer(self.sink, TransferKind::Compress, "layer", None, self.step)
+            })
             .advance(count as u64);
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// Reports what is read.
-struct CountingReader<R> {
-    inner: R,
-    transfer: Transfer,
-}
-
-impl<R: Read> Read for CountingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.transfer.advance(count as u64);
-        Ok(count)
     }
 }

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::secrets::SecretFlags;
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
-use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps};
+use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps, Uploads};
 use crate::dockerfile::Source;
 use crate::image::{Platform, Reference};
 use crate::layer::Compression;
@@ -264,7 +264,9 @@ fn build_and_write(
     let env = &session.env;
     (request.dockerfile, request.context) =
         place.open(flags.file.as_deref(), &request.secrets, Some(env))?;
-    let result = build::build(request, env)?;
+    let push = outputs.iter().any(|output| matches!(output.kind, Kind::Image { push: true, .. }));
+    let uploads = push.then(|| Uploads::begin(names, env));
+    let result = build::build(request, uploads.as_ref(), env)?;
     let in_store = outputs.iter().any(|output| matches!(output.kind, Kind::Image { .. }));
     if in_store {
         for name in names {
@@ -274,8 +276,8 @@ fn build_and_write(
     for output in outputs {
         output.write(&result, names, env)?;
     }
-    if outputs.iter().any(|output| matches!(output.kind, Kind::Image { push: true, .. })) {
-        build::push(&result, names, env)?;
+    if let Some(uploads) = uploads {
+        uploads.finish(&result, env)?;
     }
     if let Some(path) = &flags.iidfile {
         write_file(path, result.config.digest.as_str().as_bytes())?;

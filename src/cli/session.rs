@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::CliError;
 use super::{Global, environment};
-use crate::build::{Env, Overlays};
+use crate::build::{self, Env, Overlays};
 use crate::net::Http;
 use crate::registry::{Client, ClientOptions, Credentials};
 use crate::report::{self, Clock, Event, Mode, Sink, Size, Tail};
@@ -114,6 +114,7 @@ impl Session {
             cancellation,
             resolv_conf: std::fs::read("/etc/resolv.conf").unwrap_or_default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            unpacking: build::Unpacking::default(),
         };
         Ok(Self { env, tail, mode })
     }

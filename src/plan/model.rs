@@ -1,7 +1,7 @@
 //! What a plan is made of.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -129,6 +129,22 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// The stage that becomes the image.
     pub target: StageId,
+}
+
+impl Plan {
+    /// The stages whose layers the image has: the target and those that it begins with.
+    pub fn stages_of_image(&self) -> BTreeSet<StageId> {
+        let mut found = BTreeSet::new();
+        let mut next = Some(self.target);
+        while let Some(id) = next.filter(|id| found.insert(*id)) {
+            let stage = self.stages.iter().find(|stage| stage.id == id);
+            next = stage.and_then(|stage| match &stage.base {
+                Base::Stage(below) => Some(*below),
+                Base::Scratch | Base::Image(_) => None,
+            });
+        }
+        found
+    }
 }
 
 /// A stage, by its number in the file, from 0.

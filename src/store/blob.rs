@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Store, StoreError};
@@ -242,6 +242,11 @@ impl Read for Follower {
 }
 
 impl BlobWriter {
+    /// Where it is written.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How many bytes were written.
     pub fn position(&self) -> u64 {
         self.written

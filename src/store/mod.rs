@@ -119,6 +119,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether a blob is not in the store.
+    pub fn is_missing_blob(&self) -> bool {
+        matches!(self, Self::Blob(BlobError::Missing(_)))
+    }
+
     /// For `map_err` on a file operation: `action` is a verb, such as "create".
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
@@ -142,7 +147,8 @@ impl Store {
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         let trees = Path::new("yado/layers").join(tree::dir_name(ids));
-        let others = ["yado/work", "yado/steps", "yado/caches", "yado/origins", "blobs/sha256"].map(Path::new);
+        let others = ["yado/work", "yado/steps", "yado/caches", "yado/origins", "blobs/sha256"]
+            .map(Path::new);
         for dir in others.into_iter().chain([trees.as_path()]) {
             let path = root.join(dir);
             private.create(&path).map_err(StoreError::io("create", &path))?;

@@ -33,10 +33,24 @@ impl Client {
     /// Fetches the manifest or index of a reference. A digest in the reference
     /// decides over its tag, and the bytes must have it.
     pub async fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
+        self.fetch_manifest(reference, &Scopes::pull(reference.repository())).await
+    }
+
+    /// The same with the right to push, which is wanted next: one token for both.
+    pub async fn pushed_manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
+        self.fetch_manifest(reference, &Scopes::push(reference.repository())).await
+    }
+
+    async fn fetch_manifest(
+        &self,
+        reference: &Reference,
+        scopes: &Scopes,
+    ) -> Result<Fetched, RegistryError> {
         let registry = self.registry(reference.repository())?;
         let wanted = reference.digest();
         let name = wanted.map_or(reference.tag().unwrap_or("latest"), Digest::as_str);
-        let (bytes, media_type, request) = self.get_manifest(&registry, name, wanted).await?;
+        let (bytes, media_type, request) =
+            self.get_manifest(&registry, scopes, name, wanted).await?;
         let document = Document::parse(&bytes, &media_type)
             .map_err(|source| RegistryError::Document { request: request.to_string(), source })?;
         let digest = wanted.cloned().unwrap_or_else(|| Digest::of(&bytes));
@@ -49,16 +63,16 @@ impl Client {
     async fn get_manifest(
         &self,
         registry: &Registry,
+        scopes: &Scopes,
         name: &str,
         wanted: Option<&Digest>,
     ) -> Result<(Vec<u8>, String, Request), RegistryError> {
-        let scopes = Scopes::pull(&registry.repository);
         let request = Request::new(Method::GET, registry.url(&format!("manifests/{name}")))
             .header("accept", ACCEPT);
         let mut budget = self.budget();
         let mut corrupt = false;
         loop {
-            let attempt = self.try_manifest(registry, &scopes, &request, wanted).await;
+            let attempt = self.try_manifest(registry, scopes, &request, wanted).await;
             let (error, asked) = match attempt {
                 Ok((bytes, media_type)) => return Ok((bytes, media_type, request)),
                 Err(failed) => failed,
@@ -166,7 +180,8 @@ impl Client {
             400..=499 => {
                 let error = registry.refused(&request, &mut response).await;
                 if !matches!(error, RegistryError::Refused { status: 401, .. })
-                    && let Ok((there, _, _)) = self.get_manifest(&registry, name, None).await
+                    && let Ok((there, _, _)) =
+                        self.get_manifest(&registry, &scopes, name, None).await
                     && there == bytes
                 {
                     return Ok(digest);

@@ -40,7 +40,7 @@ struct Download<'a> {
     size: u64,
     writer: BlobWriter,
     progress: Transfer,
-    /// Where the blob will be, for errors.
+    /// Where the blob is written, for errors.
     path: PathBuf,
 }
 
@@ -48,38 +48,46 @@ impl Client {
     /// So much gained by an attempt means that the connection works after all.
     pub(super) const PROGRESS: u64 = 1024 * 1024;
 
-    /// Fetches a blob into the store, if it is not there.
-    ///
-    /// The content is verified against the descriptor; corrupt content is
-    /// fetched once more.
+    /// Fetches a blob into the store, if it is not there; for `step` or for all.
     pub async fn pull_blob(
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
         store: &Store,
+        step: Option<u32>,
     ) -> Result<(), RegistryError> {
         if store.has_blob(descriptor) {
             return Ok(());
         }
+        let writer = store.blob_writer(Some(descriptor))?;
+        self.pull_into(repository, descriptor, writer, step).await
+    }
+
+    /// Fetches a blob with a writer that was begun for it, so that others can follow.
+    ///
+    /// The content is verified against the descriptor; corrupt content is
+    /// fetched once more.
+    pub async fn pull_into(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        writer: BlobWriter,
+        step: Option<u32>,
+    ) -> Result<(), RegistryError> {
         let _permit = self.permit().await;
         let registry = self.registry(repository)?;
         let digest = &descriptor.digest;
         let size = descriptor.size;
         let request = Request::new(Method::GET, registry.url(&format!("blobs/{digest}")));
+        let (sink, kind) = (&self.inner.sink, TransferKind::Pull);
         let mut download = Download {
             client: self,
             registry,
             request,
             size,
-            writer: store.blob_writer(Some(descriptor))?,
-            progress: transfer(
-                &self.inner.sink,
-                TransferKind::Pull,
-                digest.short(),
-                Some(size),
-                None,
-            ),
-            path: store.blob_path(digest),
+            progress: transfer(sink, kind, digest.short(), Some(size), step),
+            path: writer.path().to_owned(),
+            writer,
         };
         let mut corrupt = false;
         loop {

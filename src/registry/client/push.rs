@@ -1,16 +1,16 @@
 //! Blobs to a registry.
 //!
 //! ```text
-//! HEAD blob ── 200 ─► existed
-//!   └─ POST uploads/?mount&from ── 201 ─► mounted
+//! HEAD blob ── 200 ─► existed               (a large blob, or one that is not here)
+//!   └─ POST uploads/[?mount&from] ── 201 ─► mounted
 //!        └─ 202 Location ─► PUT Location&digest= ── 201 ─► uploaded
 //!               ▲                └─ 5xx, reset, stall ─► HEAD blob ── 200 ─► uploaded
 //!               │                                          └─ GET Location ─► offset
 //!               └──── session unknown or refused ◄─────────────┘  └─ PATCH the rest, PUT
 //! ```
 //!
-//! Two requests for a new blob after the HEAD. A blob is a file, so any part of
-//! it can be sent again.
+//! Two requests for a new blob; to ask first whether it is there is worth a third only
+//! where it saves sending much. A blob is a file, so any part of it can be sent again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,23 +57,31 @@ struct Upload<'a> {
 }
 
 impl Client {
-    /// Sends a blob of the store, unless the registry has it. `mount_from` is
-    /// another repository of the same registry that has it, as far as known.
+    /// From this size on, in bytes, it is asked whether the registry has a blob.
+    const WORTH_ASKING: u64 = 256 * 1024;
+
+    /// Sends a blob of the store, unless the registry has it; made by `step` or for all.
+    /// `mount_from` is a repository of the same registry that has it, as far as known. Fails
+    /// with [`BlobError::Missing`] if the blob is neither there nor here.
     pub async fn push_blob(
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
         store: &Store,
         mount_from: Option<&Repository>,
+        step: Option<u32>,
     ) -> Result<Pushed, RegistryError> {
         let _permit = self.permit().await;
         let registry = self.registry(repository)?;
         let digest = &descriptor.digest;
-        if self.has(&registry, digest).await? {
+        let from = mount_from.filter(|from| from.host() == repository.host());
+        let was_there = from == Some(repository);
+        let from = from.filter(|_| !was_there);
+        let is_here = store.has_blob(descriptor);
+        let ask = from.is_none() && (!is_here || descriptor.size >= Self::WORTH_ASKING);
+        if (ask || was_there) && self.has(&registry, digest).await? {
             return Ok(Pushed::Existed);
         }
-        let from =
-            mount_from.filter(|from| from.host() == repository.host() && *from != repository);
         let mut session = None;
         if let Some(from) = from {
             match self.mount(&registry, digest, from).await? {
@@ -96,7 +104,7 @@ impl Client {
             return Err(BlobError::Size { digest, expected, actual }.into());
         }
         let sink = &self.inner.sink;
-        let progress = transfer(sink, TransferKind::Push, digest.short(), Some(actual), None);
+        let progress = transfer(sink, TransferKind::Push, digest.short(), Some(actual), step);
         let file =
             FileBody { file: Arc::new(file), start: 0, end: actual, transfer: Arc::new(progress) };
         let scopes = Scopes::push(repository);

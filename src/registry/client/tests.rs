@@ -85,7 +85,9 @@ impl World {
         let digest = Digest::of(blob);
         self.server.shelf().blobs.entry(digest.to_string()).or_insert(blob.to_vec());
         let descriptor = Descriptor::new("x", digest.clone(), blob.len() as u64);
-        self.client.pull_blob(self.reference("a").repository(), &descriptor, &self.store).await?;
+        self.client
+            .pull_blob(self.reference("a").repository(), &descriptor, &self.store, None)
+            .await?;
         let mut bytes = Vec::new();
         self.store.open_blob(&digest)?.read_to_end(&mut bytes).expect("read");
         assert!(bytes == blob, "the store has other bytes");
@@ -98,7 +100,8 @@ impl World {
         let from = from.map(|from| self.reference(from));
         let from = from.as_ref().map(Reference::repository);
         let to = self.reference("a");
-        let pushed = self.client.push_blob(to.repository(), &descriptor, &self.store, from).await?;
+        let pushed =
+            self.client.push_blob(to.repository(), &descriptor, &self.store, from, None).await?;
         assert!(self.server.shelf().blobs[digest.as_str()] == blob, "the registry has other bytes");
         Ok(pushed)
     }
