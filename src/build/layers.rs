@@ -111,7 +111,7 @@ fn pull(
 ) -> Result<(), BuildError> {
     let Origin::Repository(repository) = origin else { return Ok(()) };
     let fail = |source| BuildError::Pull {
-        name: format!("{repository}@{}", layer.blob.digest),
+        name: format!("{repository} (layer {})", layer.blob.digest.short()),
         source: Box::new(source),
     };
     env.runtime.block_on(async {

@@ -23,6 +23,7 @@ mod secrets;
 mod stage;
 mod steps;
 mod tree;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -80,6 +81,8 @@ pub struct BuildRequest {
     pub pull: bool,
     /// Run every step, whatever is remembered.
     pub no_cache: bool,
+    /// Look at the files of base images also where nothing depends on them, as it seems.
+    pub eager_base: bool,
     /// How many steps of different stages run at a time; 0 for no limit.
     pub jobs: usize,
     /// The network of steps that do not say.
@@ -270,6 +273,7 @@ fn run_plan(
         names: plan.stages.iter().map(|stage| (stage.id, stage.name.clone())).collect(),
         once: Once::default(),
         cached: AtomicU32::new(0),
+        alone: plan.stages_without_files(),
         uploads: uploads.map(|uploads| (uploads, plan.stages_of_image())),
     };
     let mut results = schedule::run(&plan.stages, &shared)?;

@@ -8,7 +8,7 @@ use super::base::{Image, Layer};
 use super::contexts::Contexts;
 use super::schedule::{Board, Jobs, Once};
 use super::tree::Tree;
-use super::{BuildError, BuildRequest, Env, Uploads, steps};
+use super::{BuildError, BuildRequest, Env, Uploads, steps, unseen};
 use crate::cache::{self, Record, RecordedLayer};
 use crate::context::ContextError;
 use crate::image::{Descriptor, Digest, History, ImageConfig, RuntimeConfig};
@@ -19,8 +19,12 @@ use crate::report::{Event, Phase};
 #[derive(Clone, Debug)]
 pub(super) struct StageResult {
     pub(super) layers: Vec<Layer>,
+    /// How many of them are the base image's.
+    pub(super) base_layers: usize,
+    /// How many rows of the history are.
+    pub(super) base_history: usize,
     /// The base's configuration with the history so far.
-    config: ImageConfig,
+    pub(super) config: ImageConfig,
     /// Seconds since 1970.
     pub(super) epoch: i64,
 }
@@ -64,6 +68,8 @@ pub(super) struct Shared<'a> {
     pub(super) once: Once<Digest>,
     /// How many steps were remembered.
     pub(super) cached: AtomicU32,
+    /// Stages whose files only become layers.
+    pub(super) alone: BTreeSet<StageId>,
     /// Pushes, and of which stages.
     pub(super) uploads: Option<(&'a Uploads, BTreeSet<StageId>)>,
 }
@@ -123,7 +129,7 @@ pub(super) fn run(
             instruction: step.text.clone(),
         });
         let layers = result.layers.len();
-        let done = run_step(step, &mut result, &mut tree, &context, shared);
+        let done = run_step(stage.id, step, &mut result, &mut tree, &context, shared);
         let cached = done.map_err(|source| {
             if matches!(source, BuildError::Interrupted) {
                 return source;
@@ -181,6 +187,8 @@ fn begin(stage: &Stage, first: u32, shared: &Shared<'_>) -> Result<StageResult, 
     match &stage.base {
         Base::Scratch => Ok(StageResult {
             layers: Vec::new(),
+            base_layers: 0,
+            base_history: 0,
             config: ImageConfig::scratch(&request.options.platform),
             epoch: request.timestamps.epoch(None),
         }),
@@ -191,7 +199,8 @@ fn begin(stage: &Stage, first: u32, shared: &Shared<'_>) -> Result<StageResult, 
             let epoch = request.timestamps.epoch(created);
             let mut config = image.config;
             complete_history(&mut config.history, image.layers.len(), created.map(rfc3339));
-            Ok(StageResult { layers: image.layers, config, epoch })
+            let (base_layers, base_history) = (image.layers.len(), config.history.len());
+            Ok(StageResult { layers: image.layers, base_layers, base_history, config, epoch })
         }
     }
 }
@@ -214,6 +223,7 @@ fn complete_history(history: &mut Vec<History>, layers: usize, created: Option<S
 
 /// Runs a step, or takes what it made before; says which.
 fn run_step(
+    id: StageId,
     step: &Step,
     state: &mut StageResult,
     tree: &mut Tree,
@@ -232,7 +242,18 @@ fn run_step(
         return Ok(true);
     }
     let _turn = shared.jobs.take(env, || context.enter(Phase::Queue))?;
-    let layer = steps::run(step, state, tree, context)?;
+    let unseen = if shared.request.eager_base || !shared.alone.contains(&id) {
+        0
+    } else {
+        unseen::layers(step, state, context)
+    };
+    let layer = if unseen > 0 {
+        let mut alone = Tree::new(context.request.timestamps.times(state.epoch));
+        (alone.step, alone.unseen) = (Some(context.step), unseen);
+        steps::run(step, state, &mut alone, context)?
+    } else {
+        steps::run(step, state, tree, context)?
+    };
     // Else the cache would give for these files what others became.
     let local = |from: &&FileSource| matches!(from, FileSource::Context | FileSource::Named(_));
     if step.file_sources().iter().any(local) && steps::key(step, state, context)? != key {

@@ -56,6 +56,8 @@ pub(super) struct Tree {
     times: Times,
     /// The step for which layers are put on disk and written.
     pub(super) step: Option<u32>,
+    /// How many of the lowest layers are left out.
+    pub(super) unseen: usize,
     /// Without overlay: the copy.
     copied: Option<Copied>,
 }
@@ -79,7 +81,7 @@ pub(super) enum Changed {
 
 impl Tree {
     pub(super) fn new(times: Times) -> Self {
-        Self { times, step: None, copied: None }
+        Self { times, step: None, unseen: 0, copied: None }
     }
 
     /// Shows the files of `layers` to `action`, which may change them; `bottom` is what
@@ -92,6 +94,7 @@ impl Tree {
         action: impl FnOnce(&Path, Owners<'_>) -> Result<T, BuildError>,
     ) -> Result<(T, Changed), BuildError> {
         self.enter(Phase::Prepare, env);
+        let layers = layers.get(self.unseen..).unwrap_or_default();
         if env.overlays != Overlays::Possible {
             let path = self.copy_of(layers, env)?.path.clone();
             let mut index = Index::take(&path).map_err(io_error("read", &path))?;
@@ -164,6 +167,7 @@ impl Tree {
         env: &Env,
     ) -> Result<Option<Layer>, BuildError> {
         self.enter(Phase::Snapshot, env);
+        let layers = layers.get(self.unseen..).unwrap_or_default();
         let blob = env.store.blob_writer(None)?;
         let fail = |e: io::Error| BuildError::Io {
             action: "write a layer to",

@@ -63,6 +63,9 @@ pub(super) struct Flags {
     /// Run every step, whatever was built before
     #[arg(long)]
     no_cache: bool,
+    /// Fetch base images also where COPY and WORKDIR alone follow, to paths that the base does not seem to have
+    #[arg(long)]
+    eager_base: bool,
     /// How many steps of different stages run at a time; 0 for no limit
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     jobs: usize,
@@ -366,6 +369,7 @@ impl Flags {
             annotations: self.annotation.clone(),
             pull: self.pull,
             no_cache: self.no_cache,
+            eager_base: self.eager_base,
             jobs: self.jobs,
             network: self.network,
             add_hosts: self.add_host.clone(),

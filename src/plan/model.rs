@@ -145,6 +145,28 @@ impl Plan {
         }
         found
     }
+
+    /// The stages whose files no process and no other stage sees, neither as they are nor as
+    /// part of another.
+    pub fn stages_without_files(&self) -> BTreeSet<StageId> {
+        let mut found: BTreeSet<StageId> = self.stages.iter().map(|stage| stage.id).collect();
+        // Each stage stands after those that it depends on.
+        for stage in self.stages.iter().rev() {
+            let runs = stage.steps.iter().any(|step| matches!(step.kind, StepKind::Run(_)));
+            if runs {
+                found.remove(&stage.id);
+            }
+            if let (false, Base::Stage(below)) = (found.contains(&stage.id), &stage.base) {
+                found.remove(below);
+            }
+            for source in stage.steps.iter().flat_map(Step::file_sources) {
+                if let FileSource::Stage(other) = source {
+                    found.remove(other);
+                }
+            }
+        }
+        found
+    }
 }
 
 /// A stage, by its number in the file, from 0.

@@ -233,8 +233,8 @@ fn a_push_moves_only_what_is_missing() {
     assert_eq!(third.iter().filter(|r| r.method == "POST").count(), 2, "{third:#?}");
 }
 
-/// An image of three layers and a configuration, all new: three requests for each
-/// (whether it is there, a session, the bytes) and one for the manifest.
+/// An image of three layers and a configuration, all new: what the name has now, two requests
+/// for each (a session, the bytes) and one for the manifest. The same image again: one.
 #[test]
 fn a_push_takes_few_requests() {
     let work = WorkDir::new();
@@ -250,8 +250,71 @@ fn a_push_takes_few_requests() {
     let listed: Vec<String> =
         requests.iter().map(|r| format!("{} {} {}", r.method, r.path, r.status)).collect();
     assert_eq!(requests.iter().filter(|r| r.method == "POST").count(), 4, "{listed:#?}");
-    assert!(requests.len() <= 13, "{} requests:\n{listed:#?}", requests.len());
-    assert!(requests.iter().all(|r| r.status < 400 || r.method == "HEAD"), "{listed:#?}");
+    assert_eq!(requests.len(), 10, "{listed:#?}");
+    assert!(requests[1..].iter().all(|r| r.status < 400), "{listed:#?}");
+
+    work.build("FROM scratch\nCOPY a /\nCOPY b /\nCOPY c /\n")
+        .flags(["-t", &name, "--push"])
+        .succeeds();
+    let again = eventually("the question in the log", || {
+        let requests = registry.requests();
+        (requests.len() > 10).then_some(requests)
+    });
+    assert_eq!(again.len(), 11, "{again:#?}");
+    assert_eq!((again[10].method.as_str(), again[10].status), ("GET", 200), "{again:#?}");
+}
+
+/// A base whose files nobody needs is not fetched: its layers are taken over by the registry
+/// itself, or fetched only to be sent to another one.
+#[test]
+fn a_base_whose_files_nobody_needs_stays_where_it_is() {
+    let work = WorkDir::new();
+    let registry = Registry::start(Options::default());
+    let other = Registry::start(Options::default());
+    let host = &registry.host;
+    work.write("context/hello.txt", "hello");
+    work.write("context/tool", "#!/bin/sh\n");
+    let rows = [
+        ("COPY hello.txt /hello.txt\nWORKDIR /app\nCOPY hello.txt .\n", host, 0),
+        // From a registry that has the layers to one that has not.
+        ("COPY hello.txt /hello.txt\n", &other.host, 1),
+        // What systems have, what the base tells of, and what only its files say.
+        ("COPY tool /usr/bin/tool\n", host, 1),
+        ("COPY hello.txt /data/hello.txt\n", host, 1),
+        ("COPY --chown=app hello.txt /hello.txt\n", host, 1),
+        ("COPY hello.txt /hello.txt\nRUN true\n", host, 1),
+    ];
+    // It tells what it has, as the base of the tests does not.
+    let names = (0..rows.len()).map(|number| ["-t".to_owned(), format!("{host}/base{number}:1")]);
+    work.build("FROM {base} AS files\nFROM scratch\nCOPY --from=files / /\nENV DATA=/data/x\n")
+        .flags(names.flatten())
+        .flags(["--push"])
+        .succeeds();
+    for (number, (text, to, layers)) in rows.into_iter().enumerate() {
+        let build = |store: &str, name: &str, flags: &[&str]| {
+            work.yado(["build", "-f", "-", "-t", name, "--push", "context"])
+                .env("YADO_ROOT", work.path(store))
+                .stdin(format!("FROM {host}/base{number}:1\n{text}"))
+                .flags(flags)
+                .succeeds();
+            Image::pull(&work, name)
+        };
+        let image = build(&format!("store{number}"), &format!("{to}/app{number}:1"), &[]);
+        let blobs = format!("/v2/base{number}/blobs/");
+        let is_end = |r: &Request| r.path.contains(&format!("app{number}/manifests/"));
+        let asked = eventually("the end in the registry's log", || {
+            let requests = registry.requests();
+            let asked = requests.iter().filter(|r| r.method == "GET" && r.path.contains(&blobs));
+            let asked = asked.count();
+            (to != host && asked > layers || requests.iter().any(is_end)).then_some(asked)
+        });
+        // With the configuration.
+        assert_eq!(asked, layers + 1, "{text}: {:#?}", registry.requests());
+        assert_eq!(image.entry("bin/busybox").map(|entry| entry.mode), Some(0o755), "{text}");
+        // With the base's files at hand it comes out the same.
+        let eager = build("eager", &format!("{to}/eager{number}:1"), &["--eager-base"]);
+        assert_eq!(eager.digest, image.digest, "{text}");
+    }
 }
 
 /// Layers of a base in another repository of the same registry are not uploaded.
@@ -372,7 +435,8 @@ fn wrong_content_is_found_out() {
         // Not the second time either, when something is in the store.
         for _ in 0..2 {
             let hex = digest.strip_prefix("sha256:").unwrap();
-            let output = work.build(&text).fails(69).says(&name).says(hex);
+            let output =
+                work.build(&text).fails(69).says(&format!("{}/base", registry.host)).says(hex);
             assert!(!work.path("store/blobs/sha256").join(hex).exists(), "{}", output.stderr);
         }
         fs::write(&file, &whole).unwrap();

@@ -58,7 +58,7 @@ struct Upload<'a> {
 
 impl Client {
     /// From this size on, in bytes, it is asked whether the registry has a blob.
-    const WORTH_ASKING: u64 = 256 * 1024;
+    pub(super) const WORTH_ASKING: u64 = 256 * 1024;
 
     /// Sends a blob of the store, unless the registry has it; made by `step` or for all.
     /// `mount_from` is a repository of the same registry that has it, as far as known. Fails

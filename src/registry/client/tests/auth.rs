@@ -80,7 +80,7 @@ async fn a_token_is_fetched_once_and_shared() {
 async fn an_expired_token_is_replaced() {
     // HEAD and POST pass, the PUT does not.
     let world = guarded(Some(user()), 2, is_user);
-    let pushed = world.push(&blob(100_000), None).await;
+    let pushed = world.push(&blob(300_000), None).await;
     assert!(matches!(pushed, Ok(Pushed::Uploaded)), "{pushed:?}");
     assert_eq!(world.count("GET", "/token"), 2);
     assert!(world.server.requests()[1].contains("scope=repository%3Aa%3Apull%2Cpush"));
