@@ -12,7 +12,9 @@ use yado_fuzz::dockerfile::{
     CheckOptions, Diagnostic, Ignore, Severity, Source, Span, parse, render,
 };
 use yado_fuzz::image::{ImageConfig, Platform};
-use yado_fuzz::plan::{Asked, ImageRequest, PlanOptions, Stages, examine, outline, targets};
+use yado_fuzz::plan::{
+    Asked, ImageRequest, PlanOptions, Stages, Wanted, examine, outline, targets,
+};
 
 fuzz_target!(|text: &str| {
     let source = Source::new("Dockerfile", text);
@@ -39,10 +41,12 @@ fuzz_target!(|text: &str| {
     };
     // An image whose name begins with `n` cannot be had.
     let base: ImageConfig = serde_json::from_str(BASE).expect("a configuration");
-    let mut find = |request: &ImageRequest, _: Span, _: Asked| {
+    let image = |request: &ImageRequest| {
         let missing = format!("{request:?}").contains("library/n");
-        Ok::<_, Infallible>((!missing).then(|| base.clone()))
+        (request.clone(), (!missing).then(|| base.clone()))
     };
+    let mut find =
+        |wanted: &Wanted, _: Asked| Ok::<_, Infallible>(wanted.keys().map(image).collect());
     let ignore = Ignore::parse("*.md\n!a.md\n").expect("an ignore file");
     let Ok(examined) = examine(&source, &options, Some(&ignore), Stages::All, &mut find);
     let (checks, mistakes) = CheckOptions::of(&dockerfile, None);

@@ -36,7 +36,7 @@ use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, DiffId, Document, ImageConfig, Platform, RuntimeConfig};
 use crate::layer::Compression;
 use crate::net::Http;
-use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, Stages};
+use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, Stages, Wanted};
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
@@ -195,12 +195,13 @@ pub fn build(
 ) -> Result<BuildResult, BuildError> {
     let mut bases: BTreeMap<ImageRequest, Image> = BTreeMap::new();
     let ignore = request.context.as_ref().map(Context::ignore);
-    let mut find = |wanted: &ImageRequest, span, _| {
-        let image = base::resolve(wanted, request.pull, env)
-            .map_err(|error| error.at(place(request, span), meant(request, wanted)))?;
-        let config = image.config.clone();
-        bases.insert(wanted.clone(), image);
-        Ok::<_, BuildError>(Some(config))
+    let mut find = |wanted: &Wanted, _| {
+        let found = resolve_all(wanted, request, env)?;
+        let config =
+            |(wanted, image): (&ImageRequest, &Image)| (wanted.clone(), Some(image.config.clone()));
+        let configs = found.iter().map(config).collect();
+        bases.extend(found);
+        Ok::<_, BuildError>(configs)
     };
     let (source, options) = (&request.dockerfile, &request.options);
     let examined = plan::examine(source, options, ignore, Stages::Needed, &mut find)?;
@@ -212,20 +213,47 @@ pub fn build(
         let message = format!("{}{}", place.unwrap_or_default(), diagnostic.titled());
         env.sink.event(Event::Warning { message });
     }
-    for (wanted, span) in plan.stages.iter().flat_map(copied_images) {
-        if !bases.contains_key(wanted) {
-            let image = base::resolve(wanted, request.pull, env)
-                .map_err(|error| error.at(place(request, span), meant(request, wanted)))?;
-            let (actual, platform) = (image.config.platform(), &wanted.platform);
-            if !actual.satisfies(platform) {
-                let image = &wanted.source;
-                let message = format!("image {image} is for {actual}, not for {platform}");
-                env.sink.event(Event::Warning { message });
-            }
-            bases.insert(wanted.clone(), image);
+    let copied: Wanted = plan
+        .stages
+        .iter()
+        .flat_map(copied_images)
+        .filter(|(wanted, _)| !bases.contains_key(wanted))
+        .map(|(wanted, span)| (wanted.clone(), span))
+        .collect();
+    for (wanted, image) in resolve_all(&copied, request, env)? {
+        let (actual, platform) = (image.config.platform(), &wanted.platform);
+        if !actual.satisfies(platform) {
+            let image = &wanted.source;
+            let message = format!("image {image} is for {actual}, not for {platform}");
+            env.sink.event(Event::Warning { message });
         }
+        bases.insert(wanted, image);
     }
     run_plan(request, uploads, env, &plan, &bases)
+}
+
+/// Finds images, several at once.
+fn resolve_all(
+    wanted: &Wanted,
+    request: &BuildRequest,
+    env: &Env,
+) -> Result<BTreeMap<ImageRequest, Image>, BuildError> {
+    let resolve = |wanted: &ImageRequest, span| {
+        base::resolve(wanted, request.pull, env)
+            .map_err(|error| error.at(place(request, span), meant(request, wanted)))
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted
+            .iter()
+            .map(|(wanted, span)| (wanted, scope.spawn(|| resolve(wanted, *span))))
+            .collect();
+        let panicked = || BuildError::Internal("finding an image panicked".to_owned());
+        let found = threads
+            .into_iter()
+            .map(|(wanted, thread)| Ok((wanted.clone(), thread.join().map_err(|_| panicked())??)));
+        // All of them, so that the first error is the same every time.
+        found.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// The stage that was perhaps meant by the name of an image.

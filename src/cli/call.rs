@@ -124,8 +124,9 @@ fn check(
     let session = session.map(Ok);
     let mut bases = Bases { global, registry, session, notes: Vec::new() };
     let examined =
-        plan::examine(source, &request.options, ignore, stages, &mut |wanted, _: Span, asked| {
-            bases.find(wanted, asked)
+        plan::examine(source, &request.options, ignore, stages, &mut |wanted, asked| {
+            let find = |wanted: &ImageRequest| Ok((wanted.clone(), bases.find(wanted, asked)?));
+            wanted.keys().map(find).collect::<Result<_, CliError>>()
         })?;
     for note in &bases.notes {
         note_on_stderr(note);

@@ -7,7 +7,6 @@ use crate::dockerfile::{
     self, CheckOptions, Diagnostic, Dockerfile, Ignore, InstructionKind, Rule, Severity, Source,
     Span,
 };
-use crate::image::ImageConfig;
 
 use super::stages::{Configs, Planned, Stages, plan_stages};
 use super::variables::build_arg;
@@ -50,9 +49,11 @@ pub enum Asked {
     Again,
 }
 
-/// Finds base images: `None` for one that cannot be had.
-pub type Find<'a, E> =
-    &'a mut dyn FnMut(&ImageRequest, Span, Asked) -> Result<Option<ImageConfig>, E>;
+/// Base images that are wanted, each with where it is named.
+pub type Wanted = BTreeMap<ImageRequest, Span>;
+
+/// Finds base images, all at once: `None` for one that cannot be had.
+pub type Find<'a, E> = &'a mut dyn FnMut(&Wanted, Asked) -> Result<Configs, E>;
 
 /// Parses, plans and checks a file; `ignore` is that of its build context.
 pub fn examine<E>(
@@ -111,10 +112,7 @@ fn plan_with_images<E>(
         if images.is_empty() {
             return Ok(planned);
         }
-        for (image, span) in images {
-            let config = find(&image, span, asked)?;
-            configs.insert(image, config);
-        }
+        configs.extend(find(&images, asked)?);
     }
 }
 
@@ -137,7 +135,10 @@ fn more_mistakes(
     if others_depend {
         return Vec::new();
     }
-    let mut nothing = |_: &ImageRequest, _: Span, _| Ok::<_, std::convert::Infallible>(None);
+    let mut nothing = |wanted: &Wanted, _| {
+        let found = wanted.keys().map(|request| (request.clone(), None)).collect();
+        Ok::<_, std::convert::Infallible>(found)
+    };
     let Ok(planned) = plan_with_images(dockerfile, options, stages, &mut nothing);
     planned.diagnostics
 }
@@ -192,6 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::image::ImageConfig;
     use crate::plan::ImageSource;
     use crate::plan::{outline, targets};
 
@@ -236,15 +238,20 @@ mod tests {
         options
     }
 
+    fn images(wanted: &Wanted) -> Configs {
+        let of = |request: &ImageRequest| match &request.source {
+            ImageSource::Registry(reference) => image(reference.repository().path()),
+            ImageSource::Layout { .. } => None,
+        };
+        wanted.keys().map(|request| (request.clone(), of(request))).collect()
+    }
+
     fn found(case: &Path, stages: Stages) -> String {
         let read = |name| fs::read_to_string(case.join(name)).ok();
         let source = Source::new("Dockerfile", read("Dockerfile").unwrap());
         let ignore = read("ignore.txt").map(|text| Ignore::parse(&text).unwrap());
         let options = options(&read("args.txt").unwrap_or_default());
-        let mut find = |request: &ImageRequest, _, _| {
-            let ImageSource::Registry(reference) = &request.source else { unreachable!() };
-            Ok::<_, std::convert::Infallible>(image(reference.repository().path()))
-        };
+        let mut find = |wanted: &Wanted, _| Ok::<_, std::convert::Infallible>(images(wanted));
         let Ok(examined) = examine(&source, &options, ignore.as_ref(), stages, &mut find);
         let mut lines: Vec<String> = Vec::new();
         for remark in &examined.diagnostics {
@@ -271,9 +278,8 @@ mod tests {
     fn mistakes_of_all_kinds_come_at_once() {
         let remarks = |text: &str| {
             let source = Source::new("D", text);
-            let mut find = |_: &ImageRequest, _, _| -> Result<_, std::convert::Infallible> {
-                panic!("looked up")
-            };
+            let mut find =
+                |_: &Wanted, _| -> Result<_, std::convert::Infallible> { panic!("looked up") };
             let Ok(found) = examine(&source, &options(""), None, Stages::Needed, &mut find);
             assert!(found.plan.is_none());
             found.diagnostics.into_iter().map(|remark| remark.message).collect::<Vec<_>>()
@@ -343,10 +349,7 @@ mod tests {
             }
             let source = Source::new("D", text.into_iter().collect::<String>());
             let ignore = Ignore::parse("*\n!a*").unwrap();
-            let mut find = |request: &ImageRequest, _, _| {
-                let ImageSource::Registry(reference) = &request.source else { return Ok(None) };
-                Ok::<_, std::convert::Infallible>(image(reference.repository().path()))
-            };
+            let mut find = |wanted: &Wanted, _| Ok::<_, std::convert::Infallible>(images(wanted));
             for stages in [Stages::All, Stages::Needed] {
                 let Ok(found) = examine(&source, &options(""), Some(&ignore), stages, &mut find);
                 let _ = dockerfile::render(&found.diagnostics, &source);

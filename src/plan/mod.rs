@@ -26,9 +26,9 @@ mod stage;
 mod stages;
 mod variables;
 
-pub use examine::{Asked, Examined, Find, examine};
+pub use examine::{Asked, Examined, Find, Wanted, examine};
 pub use outline::{Outline, OutlineArgument, OutlineMount, Target, outline, targets};
-pub use stages::{Stages, plan};
+pub use stages::{Configs, Stages, plan};
 pub use variables::DEFAULT_PATH;
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub fn plan(
 }
 
 /// The configurations of base images; none for one that cannot be had.
-pub(super) type Configs = BTreeMap<ImageRequest, Option<ImageConfig>>;
+pub type Configs = BTreeMap<ImageRequest, Option<ImageConfig>>;
 
 /// Which stages are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
