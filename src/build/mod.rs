@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicU32;
 use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, DiffId, Document, ImageConfig, Platform, RuntimeConfig};
-use crate::layer::Compression;
+use crate::layer::{Compression, Pool};
 use crate::net::Http;
 use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, Stages, Wanted};
 use crate::registry::Client;
@@ -141,10 +141,12 @@ pub struct Env {
     pub cancellation: Arc<Cancellation>,
     /// The content of `/etc/resolv.conf` for steps.
     pub resolv_conf: Vec<u8>,
-    /// How many threads compress.
+    /// How many threads unpack.
     pub threads: usize,
     /// Layers that are being unpacked.
     pub unpacking: Unpacking,
+    /// The threads that compress layers.
+    pub pool: Pool,
 }
 
 /// Which layers are being unpacked: each by one thread.

@@ -174,7 +174,7 @@ impl Tree {
             path: env.store.root().to_owned(),
             source: e,
         };
-        let inner = LayerWriter::new(blob, compression, env.threads);
+        let inner = LayerWriter::new(blob, compression, &env.pool);
         let out = Counting { inner, sink: &env.sink, step: self.step, transfer: None };
         let mut tar = TarWriter::new(out);
         let counts = match changed {

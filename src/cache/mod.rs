@@ -11,7 +11,7 @@ use crate::image::{Descriptor, DiffId, Digest, Hasher};
 use crate::store::{Store, StoreError};
 
 /// Part of every key; changes whenever a release makes other layers of the same inputs.
-const VERSION: &str = "yado step 4";
+const VERSION: &str = "yado step 5";
 
 /// A key being made.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::CliError;
 use super::{Global, environment};
 use crate::build::{self, Env, Overlays};
+use crate::layer::Pool;
 use crate::net::Http;
 use crate::registry::{Client, ClientOptions, Credentials};
 use crate::report::{self, Clock, Event, Mode, Sink, Size, Tail};
@@ -103,6 +104,7 @@ impl Session {
         client.net.certificates.clone_from(&flags.registry_certificate);
         client.net.system_bundles = environment::certificate_bundles();
         client.net.proxies = environment::proxies();
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let env = Env {
             store,
             http: Http::new(client.net.clone()),
@@ -113,7 +115,8 @@ impl Session {
             sink,
             cancellation,
             resolv_conf: std::fs::read("/etc/resolv.conf").unwrap_or_default(),
-            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads,
+            pool: Pool::new(threads),
             unpacking: build::Unpacking::default(),
         };
         Ok(Self { env, tail, mode })

@@ -1,17 +1,10 @@
-//! Compresses a layer on several threads, with the same bytes on any number of them.
-//!
-//! The archive is cut at fixed places; each block becomes a gzip member or a
-//! zstd frame of its own, and readers of both formats take several in a row for
-//! one stream (RFC 1952, section 2.2; RFC 8878, section 3). A few blocks are in
-//! memory per thread, whatever the layer's size.
+//! The formats of compressed layers, and what turns one block into one of them.
 
-use std::io::{self, Write};
+use std::io;
 use std::str::FromStr;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
-use crate::image::{DiffId, Hasher, media_type};
+use super::worth::is_worth_compressing;
+use crate::image::media_type;
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +78,7 @@ impl Compression {
     /// How many bytes of the archive are compressed as one; part of the format of our layers:
     /// another number gives other digests. Larger blocks compress little better, and at these
     /// sizes each costs less than 0.1 % more than an endless one.
-    fn block_size(self) -> usize {
+    pub(super) fn block_size(self) -> usize {
         match self {
             Self::Gzip { .. } | Self::None => 1024 * 1024,
             Self::Zstd { .. } => 2 * 1024 * 1024,
@@ -111,180 +104,55 @@ impl FromStr for Compression {
     }
 }
 
-/// A block to compress and where its result goes.
-type Job = (Vec<u8>, SyncSender<io::Result<Vec<u8>>>);
+/// Compresses blocks, one after the other; kept for the next one of the same format.
+#[derive(Default)]
+pub(super) struct Compressor(Option<(Compression, Codec)>);
 
-/// What the writing thread writes next.
-enum Next {
-    Ready(Vec<u8>),
-    Coming(Receiver<io::Result<Vec<u8>>>),
-}
-
-/// Takes a layer's archive and writes it, compressed and hashed, to `W`.
-///
-/// An error of `W` (a full disk) comes out of the next write or of
-/// [`finish`](Self::finish). Dropped before that, it ends its threads.
-#[derive(Debug)]
-pub struct LayerWriter<W> {
-    compression: Compression,
-    block: Vec<u8>,
-    any: bool,
-    hasher: Hasher,
-    jobs: Option<SyncSender<Job>>,
-    order: Option<SyncSender<Next>>,
-    workers: Vec<JoinHandle<()>>,
-    writer: Option<JoinHandle<io::Result<W>>>,
-}
-
-impl<W: Write + Send + 'static> LayerWriter<W> {
-    /// A layer that goes to `out`, compressed on `threads` threads (at least one).
-    pub fn new(out: W, compression: Compression, threads: usize) -> Self {
-        let threads = if compression == Compression::None { 0 } else { threads.max(1) };
-        let (jobs, queue) = sync_channel::<Job>(threads.max(1));
-        let queue = Arc::new(Mutex::new(queue));
-        let workers = (0..threads)
-            .map(|_| {
-                let queue = Arc::clone(&queue);
-                std::thread::spawn(move || work(compression, &queue))
-            })
-            .collect();
-        // Results wait here for their turn: as many as are being made, and one more.
-        let (order, turns) = sync_channel(threads + 1);
-        let writer = std::thread::spawn(move || write_in_order(out, &turns));
-        Self {
-            compression,
-            block: Vec::new(),
-            any: false,
-            hasher: Hasher::new(),
-            jobs: Some(jobs),
-            order: Some(order),
-            workers,
-            writer: Some(writer),
-        }
-    }
-
-    /// Writes what is left; gives the digest of the archive and `out`.
-    pub fn finish(mut self) -> io::Result<(DiffId, W)> {
-        // An empty archive is one empty block; behind a full block nothing is added.
-        if !self.block.is_empty() || !self.any {
-            self.cut()?;
-        }
-        let out = self.join()?;
-        let hasher = std::mem::take(&mut self.hasher);
-        Ok((DiffId(hasher.finish()), out))
-    }
-
-    /// Hands the block over.
-    fn cut(&mut self) -> io::Result<()> {
-        self.any = true;
-        let block = std::mem::take(&mut self.block);
-        let (Some(jobs), Some(order)) = (&self.jobs, &self.order) else { return Err(failed()) };
-        let handed = if self.compression == Compression::None {
-            order.send(Next::Ready(block)).is_ok()
-        } else {
-            let (result, coming) = sync_channel(1);
-            order.send(Next::Coming(coming)).is_ok() && jobs.send((block, result)).is_ok()
-        };
-        if handed {
-            return Ok(());
-        }
-        // The writing thread is gone; it left the reason behind.
-        Err(self.join().err().unwrap_or_else(failed))
-    }
-
-    fn join(&mut self) -> io::Result<W> {
-        let panicked = |_| io::Error::other("a thread that writes the layer panicked");
-        (self.jobs, self.order) = (None, None);
-        let workers = self.workers.drain(..).map(JoinHandle::join);
-        let worked = workers.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>();
-        let out = self.writer.take().ok_or_else(failed)?.join().map_err(panicked)??;
-        worked.map_err(panicked)?;
-        Ok(out)
-    }
-}
-
-impl<W: Write + Send + 'static> Write for LayerWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = self.compression.block_size();
-        if self.block.len() == size {
-            self.cut()?;
-        }
-        if self.writer.is_none() {
-            return Err(failed());
-        }
-        if self.block.capacity() == 0 {
-            self.block.reserve_exact(size);
-        }
-        let count = bytes.len().min(size - self.block.len());
-        self.block.extend_from_slice(&bytes[..count]);
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    /// Does nothing: a block is compressed when it is full.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<W> Drop for LayerWriter<W> {
-    fn drop(&mut self) {
-        (self.jobs, self.order) = (None, None);
-        for worker in self.workers.drain(..) {
-            let _ = worker.join();
-        }
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
-    }
-}
-
-fn failed() -> io::Error {
-    io::Error::other("the layer's writer failed before")
-}
-
-fn write_in_order<W: Write>(mut out: W, turns: &Receiver<Next>) -> io::Result<W> {
-    for next in turns {
-        let bytes = match next {
-            Next::Ready(bytes) => bytes,
-            Next::Coming(coming) => coming
-                .recv()
-                .map_err(|_| io::Error::other("a thread that compresses the layer stopped"))??,
-        };
-        out.write_all(&bytes)?;
-    }
-    out.flush()?;
-    Ok(out)
-}
-
-fn work(compression: Compression, queue: &Mutex<Receiver<Job>>) {
-    let mut compressor = Compressor::new(compression);
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((block, result)) = job else { return };
-        let compressed = match &mut compressor {
-            Ok(compressor) => compressor.compress(block),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        // Nobody takes it when the writing thread has failed.
-        let _ = result.send(compressed);
-    }
-}
-
-enum Compressor {
-    Gzip(libdeflater::Compressor),
+enum Codec {
+    /// At level 0 alone there is none: all is stored.
+    Gzip {
+        codec: Option<libdeflater::Compressor>,
+        stored: libdeflater::Compressor,
+    },
     Zstd(zstd::bulk::Compressor<'static>),
     None,
 }
 
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Compressor").field(&self.0.as_ref().map(|(format, _)| format)).finish()
+    }
+}
+
 impl Compressor {
+    /// Writes `block` as a whole gzip member or zstd frame to the begin of `out`, which
+    /// grows as needed; gives its length. What follows there is left over from before.
+    pub(super) fn compress(
+        &mut self,
+        compression: Compression,
+        block: &[u8],
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        let codec = match &mut self.0 {
+            Some((format, codec)) if *format == compression => codec,
+            other => &mut other.insert((compression, Codec::new(compression)?)).1,
+        };
+        codec.compress(block, out)
+    }
+}
+
+impl Codec {
     fn new(compression: Compression) -> io::Result<Self> {
+        let gzip = |level: u8| {
+            libdeflater::CompressionLvl::new(level.into())
+                .map(libdeflater::Compressor::new)
+                .map_err(|_| io::Error::other("no such gzip level"))
+        };
         Ok(match compression {
-            Compression::Gzip { level } => {
-                let level = libdeflater::CompressionLvl::new(level.into())
-                    .map_err(|_| io::Error::other("no such gzip level"))?;
-                Self::Gzip(libdeflater::Compressor::new(level))
-            }
+            Compression::Gzip { level } => Self::Gzip {
+                codec: (level > 0).then(|| gzip(level)).transpose()?,
+                stored: gzip(0)?,
+            },
             Compression::Zstd { level } => {
                 let mut compressor = zstd::bulk::Compressor::new(level.into())?;
                 compressor.include_checksum(true)?;
@@ -294,19 +162,37 @@ impl Compressor {
         })
     }
 
-    /// The block as a whole gzip member or zstd frame.
-    fn compress(&mut self, block: Vec<u8>) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Gzip(compressor) => {
-                let mut out = vec![0; compressor.gzip_compress_bound(block.len())];
-                let length = compressor
-                    .gzip_compress(&block, &mut out)
-                    .map_err(|error| io::Error::other(format!("compress with gzip: {error}")))?;
-                out.truncate(length);
-                Ok(out)
+    fn compress(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut make_room = |bound: usize| {
+            if out.len() < bound {
+                out.resize(bound, 0);
             }
-            Self::Zstd(compressor) => compressor.compress(&block),
-            Self::None => Ok(block),
+        };
+        match self {
+            Self::Gzip { codec, stored } => {
+                make_room(stored.gzip_compress_bound(block.len()));
+                let codec = match codec {
+                    Some(codec) => {
+                        make_room(codec.gzip_compress_bound(block.len()));
+                        let mut size = |part: &[u8]| codec.deflate_compress(part, out).ok();
+                        if is_worth_compressing(block, &mut size) { codec } else { stored }
+                    }
+                    None => stored,
+                };
+                codec
+                    .gzip_compress(block, out)
+                    .map_err(|error| io::Error::other(format!("compress with gzip: {error}")))
+            }
+            // Finds out by itself what is not worth it, at next to no cost.
+            Self::Zstd(codec) => {
+                make_room(zstd::zstd_safe::compress_bound(block.len()));
+                codec.compress_to_buffer(block, &mut out[..])
+            }
+            Self::None => {
+                make_room(block.len());
+                out[..block.len()].copy_from_slice(block);
+                Ok(block.len())
+            }
         }
     }
 }
@@ -314,114 +200,6 @@ impl Compressor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Digest;
-    use crate::layer::open;
-    use std::io::Read;
-
-    /// Bytes that are neither all alike nor random.
-    fn sample(length: usize) -> Vec<u8> {
-        let mut state = 1_u32;
-        let mut out = Vec::with_capacity(length);
-        while out.len() < length {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            out.extend_from_slice(&[(state >> 24) as u8; 3]);
-        }
-        out.truncate(length);
-        out
-    }
-
-    fn compressed(bytes: &[u8], compression: Compression, threads: usize) -> Vec<u8> {
-        let mut writer = LayerWriter::new(Vec::new(), compression, threads);
-        for chunk in bytes.chunks(100_003) {
-            writer.write_all(chunk).unwrap();
-        }
-        let (diff_id, out) = writer.finish().unwrap();
-        assert_eq!(diff_id, DiffId(Digest::of(bytes)));
-        out
-    }
-
-    #[test]
-    fn any_number_of_threads_gives_the_same_bytes() {
-        let mib = 1024 * 1024;
-        for compression in
-            [Compression::Gzip { level: 1 }, Compression::Zstd { level: 1 }, Compression::None]
-        {
-            for length in [0, 1, mib, 4 * mib, 4 * mib + 1] {
-                let bytes = sample(length);
-                let out = compressed(&bytes, compression, 1);
-                for threads in [2, 5] {
-                    assert!(compressed(&bytes, compression, threads) == out, "{compression:?}");
-                }
-                let mut back = Vec::new();
-                open(io::Cursor::new(out)).unwrap().1.read_to_end(&mut back).unwrap();
-                assert!(back == bytes, "{compression:?} {length}");
-            }
-        }
-    }
-
-    #[test]
-    fn gzip_headers_tell_nothing_and_no_empty_member_is_added() {
-        let block = Compression::default().block_size();
-        let one = compressed(&sample(block), Compression::default(), 2);
-        // Flags, time: 0; extra flags: 0; operating system: unknown.
-        assert_eq!(one[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
-        let mut member = flate2::bufread::GzDecoder::new(&one[..]);
-        io::copy(&mut member, &mut io::sink()).unwrap();
-        assert_eq!(member.into_inner().len(), 0);
-    }
-
-    /// A disk of so many bytes.
-    struct Disk(usize);
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = bytes.len().min(self.0);
-            self.0 -= count;
-            if count == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(count) }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_full_disk_is_reported_and_nothing_hangs() {
-        let bytes = sample(256 * 1024);
-        for compression in ["gzip:0", "zstd:1", "none"] {
-            let compression: Compression = compression.parse().unwrap();
-            // Full at once: the error comes out of some write, and the writer stays failed.
-            let mut writer = LayerWriter::new(Disk(10), compression, 2);
-            let error = (0..200).find_map(|_| writer.write_all(&bytes).err()).unwrap();
-            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{compression:?}");
-            assert!(writer.write_all(&bytes).is_err());
-            assert!(writer.finish().is_err());
-            // Full at the end.
-            let mut writer = LayerWriter::new(Disk(10), compression, 2);
-            writer.write_all(&bytes).unwrap();
-            let error = writer.finish().map(|_| ()).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{compression:?}");
-        }
-    }
-
-    struct Kept(#[expect(dead_code, reason = "counts the owners")] Arc<()>);
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_dropped_writer_ends_its_threads() {
-        let out = Arc::new(());
-        let mut writer = LayerWriter::new(Kept(Arc::clone(&out)), Compression::default(), 3);
-        writer.write_all(&sample(3 * 1024 * 1024 + 5)).unwrap();
-        drop(writer);
-        assert_eq!(Arc::strong_count(&out), 1);
-    }
 
     #[test]
     fn names_and_levels() {

@@ -6,21 +6,26 @@
 //! are needed), so the same entries give the same bytes everywhere; the
 //! compressor cuts at fixed places, so they do so on any number of threads.
 
+mod blocks;
 mod compress;
 mod decompress;
 mod entry;
 mod header;
 mod pax;
+mod pool;
 mod read;
 mod sparse;
+mod worth;
 mod write;
 
-pub use compress::{Compression, CompressionError, LayerWriter};
+pub use blocks::LayerWriter;
+pub use compress::{Compression, CompressionError};
 pub use decompress::{Format, open};
 pub use entry::{
     CAPABILITY_XATTR, Entry, Kind, OPAQUE_NAME, WHITEOUT_PREFIX, capability_v2, display, normalise,
     split,
 };
 pub use header::is_header;
+pub use pool::Pool;
 pub use read::{ReadError, TarReader};
 pub use write::{TarWriter, WriteError};
