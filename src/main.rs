@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else, since the child must have one thread only.
     if std::env::args_os().next().is_some_and(|name| name == yado::sandbox::ARG0) {
-        yado::sandbox::child_main();
+        yado::sandbox::launcher_main();
     }
     yado::cli::run()
 }

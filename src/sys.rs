@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
@@ -19,7 +20,8 @@ pub enum Fork {
 /// Forks a process that has one thread; refuses with `EDEADLK` in any other,
 /// where the child could wait for ever on a lock that a lost thread holds.
 pub fn fork() -> io::Result<Fork> {
-    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+    // A directory for each thread, and so a link to their parent.
+    if std::fs::metadata("/proc/self/task").is_ok_and(|tasks| tasks.nlink() > 3) {
         return Err(rustix::io::Errno::DEADLK.into());
     }
     // SAFETY: the process has this one thread (checked above where /proc is
@@ -74,6 +76,12 @@ pub fn make_mount_read_only(mount: impl AsFd) -> io::Result<()> {
 pub fn make_mount_without_devices(mount: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_NODEV: u64 = 4;
     set_mount_attributes(mount, MOUNT_ATTR_NODEV)
+}
+
+/// Lets a mount hold neither programs, nor set-id files, nor devices.
+pub fn make_mount_plain(mount: impl AsFd) -> io::Result<()> {
+    const NOSUID_NODEV_NOEXEC: u64 = 2 | 4 | 8;
+    set_mount_attributes(mount, NOSUID_NODEV_NOEXEC)
 }
 
 /// `mount_setattr` with `AT_RECURSIVE` (Linux 5.12).

@@ -40,7 +40,7 @@ use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions
 use crate::registry::Client;
 use crate::report::{Event, Sink};
 use crate::rootfs::{Ledger, Owners};
-use crate::sandbox::{Cancellation, Identity, Isolation, Network};
+use crate::sandbox::{Cancellation, Identity, Isolation, Launcher, Network};
 use crate::snapshot::Times;
 use crate::store::Store;
 
@@ -133,6 +133,8 @@ pub struct Env {
     pub runtime: tokio::runtime::Runtime,
     /// How steps are isolated.
     pub isolation: Isolation,
+    /// Starts the processes of steps.
+    pub launcher: Launcher,
     /// Whether trees are stacked or copied.
     pub overlays: Overlays,
     /// Takes what happens.

@@ -224,7 +224,7 @@ fn start(process: Process<'_>, path: &Path, io: Io<'_>, env: &Env) -> Result<Exi
     let shown = command.mounts.iter().filter(|mount| !covered(mount));
     let targets = places.chain(shown.map(|mount| (mount.target.as_str(), mount.is_dir())));
     let mut stubs = Stubs::prepare(&root, targets).map_err(fail("make mount points in"))?;
-    let exit = sandbox::run(&command, path, &env.isolation, io, &env.cancellation);
+    let exit = sandbox::run(&command, path, &env.isolation, io, &env.launcher, &env.cancellation);
     stubs.remove();
     Ok(exit?)
 }
@@ -245,7 +245,11 @@ fn step_files(
     let files = STEP_FILES.iter().zip(contents);
     files
         .map(|(target, content)| {
-            let content = Content::Own(work_file(env, "step-file", content, 0o644)?);
+            let content = if env.isolation.view == View::Namespaces {
+                Content::File { bytes: content.to_vec(), mode: 0o644, uid: 0, gid: 0 }
+            } else {
+                Content::Own(work_file(env, "step-file", content, 0o644)?)
+            };
             Ok(Mount { target: (*target).to_owned(), content, read_only: false })
         })
         .collect()

@@ -16,7 +16,7 @@ use crate::layer::Pool;
 use crate::net::Http;
 use crate::registry::{Client, ClientOptions, Credentials};
 use crate::report::{self, Clock, Event, Mode, Sink, Size, Tail};
-use crate::sandbox::{self, Cancellation, Isolation};
+use crate::sandbox::{self, Cancellation, Isolation, Launcher};
 use crate::store::Store;
 
 /// How progress is shown.
@@ -111,6 +111,7 @@ impl Session {
             client: Client::new(client, Arc::clone(&sink)),
             runtime,
             isolation,
+            launcher: Launcher::default(),
             overlays,
             sink,
             cancellation,

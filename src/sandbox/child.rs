@@ -1,4 +1,4 @@
-//! The re-executed child: one thread, makes the namespaces, starts init.
+//! The launcher's child: one thread, makes the namespaces, starts init.
 
 use std::os::fd::OwnedFd;
 
@@ -13,8 +13,7 @@ use crate::sys::{self, Fork};
 pub const ARG0: &str = "yado-sandbox";
 
 /// The child's whole life; the exit status means nothing, the messages do.
-pub fn main() -> ! {
-    let Ok(mut control) = Control::from_stdin() else { sys::exit_now(127) };
+pub(super) fn main(mut control: Control) -> ! {
     if let Err(failure) = live(&mut control) {
         let _ = control.say(&Message::Failed(failure));
     }
@@ -22,9 +21,9 @@ pub fn main() -> ! {
 }
 
 fn live(control: &mut Control) -> Result<(), Failure> {
-    sys::close_on_exec_from_3().map_err(Failure::of("mark descriptors"))?;
+    control.say(&Message::Started(std::process::id())).map_err(Failure::of("report the start"))?;
     let (spec, stdin) = control.receive().map_err(Failure::of("receive the specification"))?;
-    // Descriptor 0 is the builder's socket; what the step gets is decided here.
+    // Descriptor 0 is the launcher's socket; what the step gets is decided here.
     let stdin = match stdin {
         Some(stdin) => stdin,
         None => std::fs::File::open("/dev/null")

@@ -25,6 +25,8 @@ mod chroot;
 mod command;
 mod identity;
 mod init;
+mod launcher;
+mod lines;
 mod mounts;
 mod probe;
 mod protocol;
@@ -34,9 +36,10 @@ mod stubs;
 
 use std::io;
 
-pub use child::{ARG0, main as child_main};
+pub use child::ARG0;
 pub use command::{Command, Content, Credentials, Mount, Network};
 pub use identity::{IdMap, Identity, Isolation, IsolationChoice, View, enter};
+pub use launcher::{Launcher, main as launcher_main};
 pub use probe::{Probe, probe};
 pub use run::{Cancellation, Exit, Io, run};
 pub use stubs::Stubs;

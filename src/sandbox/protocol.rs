@@ -1,7 +1,7 @@
-//! What the builder and the sandbox's child say to each other, over a socket
-//! that is the child's standard input:
+//! What the builder and the sandbox's child say to each other, over a socket:
 //!
 //! ```text
+//! child → builder   {"started":…}             its process id
 //! builder → child   length, then the specification as JSON (and, to keep the
 //!                   builder's standard input for the step, its descriptor)
 //! child → builder   {"mapping":"wanted"}      in its new user namespace
@@ -43,6 +43,8 @@ pub(super) enum ChildView {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Message {
+    /// The child is there, with this process id.
+    Started(u32),
     /// The user namespace is there and has no ids yet.
     Mapping,
     /// The step did not start.
@@ -78,8 +80,8 @@ pub(super) struct Control(UnixStream);
 
 impl Control {
     /// The child's end.
-    pub(super) fn from_stdin() -> io::Result<Self> {
-        Ok(Self(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?)))
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self(socket)
     }
 
     /// Says that the user namespace is there, and waits until its ids are written.

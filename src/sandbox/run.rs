@@ -1,18 +1,20 @@
 //! The builder's side of a sandbox: start the child, map its ids, follow it.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{self, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::child::ARG0;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::lines::Lines;
 use super::protocol::{self, ChildView, Ended, Message, Spec};
-use super::{Command, Isolation, SandboxError, View};
+use super::{Command, Isolation, Launcher, SandboxError, View};
 use crate::report::Stream;
 
 /// How a process ended.
@@ -24,7 +26,7 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Takes a process's output, called from two threads.
+/// Takes a process's output.
 pub(super) type Output<'a> = &'a (dyn Fn(Stream, &[u8]) + Sync);
 
 /// Where a process's standard streams lead.
@@ -54,8 +56,9 @@ pub struct Cancellation {
 #[derive(Debug, Default)]
 struct State {
     cancelled: bool,
-    /// The sockets to the running children, by process id.
-    running: BTreeMap<u32, UnixStream>,
+    /// The sockets to the running children, numbered as they were started.
+    running: BTreeMap<u64, UnixStream>,
+    next: u64,
 }
 
 impl Cancellation {
@@ -75,6 +78,19 @@ impl Cancellation {
         self.lock().cancelled
     }
 
+    /// Notes a process that is about to start, under the number that is given.
+    fn register(&self, control: &UnixStream) -> Result<u64, SandboxError> {
+        let control = control.try_clone().map_err(SandboxError::system("make a socket"))?;
+        let mut state = self.lock();
+        if state.cancelled {
+            return Err(SandboxError::Cancelled);
+        }
+        state.next += 1;
+        let number = state.next;
+        state.running.insert(number, control);
+        Ok(number)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,6 +102,7 @@ pub fn run(
     root: &Path,
     isolation: &Isolation,
     io: Io<'_>,
+    launcher: &Launcher,
     cancellation: &Cancellation,
 ) -> Result<Exit, SandboxError> {
     let view = match &isolation.view {
@@ -99,108 +116,157 @@ pub fn run(
         }
     };
     let (control, theirs) = UnixStream::pair().map_err(SandboxError::system("make a socket"))?;
-    let inherit = matches!(io, Io::Inherit);
-    let output = || if inherit { Stdio::inherit() } else { Stdio::piped() };
-    let mut child = {
-        let mut state = cancellation.lock();
-        if state.cancelled {
-            return Err(SandboxError::Cancelled);
-        }
-        let child = process::Command::new("/proc/self/exe")
-            .arg0(ARG0)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(output())
-            .stderr(output())
-            .spawn()
-            .map_err(SandboxError::system("start the sandbox's child"))?;
-        if let Ok(control) = control.try_clone() {
-            state.running.insert(child.id(), control);
-        }
-        child
-    };
     let spec = Spec {
         command: command.clone(),
         root: root.to_owned(),
         view,
         open_files: isolation.open_files,
-        with_stdin: inherit,
+        with_stdin: matches!(io, Io::Inherit),
     };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let ended = std::thread::scope(|scope| {
-        if let Io::Lines(sink) = io {
-            scope.spawn(move || forward(stdout, Stream::Stdout, sink));
-            scope.spawn(move || forward(stderr, Stream::Stderr, sink));
-        }
-        let ended = converse(&control, &spec, isolation, child.id());
-        cancellation.lock().running.remove(&child.id());
-        let _ = control.shutdown(Shutdown::Both);
-        let waited = child.wait().map_err(SandboxError::system("wait for the sandbox's child"));
-        ended.and_then(|ended| waited.map(|_| ended))
-    });
+    let number = cancellation.register(&control)?;
+    let started = start(launcher, theirs, io);
+    let ended = started.and_then(|lines| follow(&control, &spec, isolation, lines));
+    cancellation.lock().running.remove(&number);
     if cancellation.is_cancelled() {
         return Err(SandboxError::Cancelled);
     }
     ended
 }
 
-fn converse(
+/// Starts the child; gives what reads its output, if that is wanted.
+fn start<'a>(
+    launcher: &Launcher,
+    control: UnixStream,
+    io: Io<'a>,
+) -> Result<Vec<Lines<'a>>, SandboxError> {
+    let started = match io {
+        Io::Inherit => {
+            let (stdout, stderr) = (io::stdout(), io::stderr());
+            launcher.start(control.into(), stdout.as_fd(), stderr.as_fd()).map(|()| Vec::new())
+        }
+        Io::Lines(sink) => {
+            let pipe = || io::pipe().map_err(SandboxError::system("make a pipe"));
+            let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe()?, pipe()?);
+            launcher.start(control.into(), to_stdout.as_fd(), to_stderr.as_fd()).map(|()| {
+                vec![
+                    Lines::new(stdout, Stream::Stdout, sink),
+                    Lines::new(stderr, Stream::Stderr, sink),
+                ]
+            })
+        }
+    };
+    started.map_err(SandboxError::system("start the sandbox's child"))
+}
+
+/// Talks to the child and passes its output on, until it and all its output have ended.
+fn follow(
     control: &UnixStream,
     spec: &Spec,
     isolation: &Isolation,
-    pid: u32,
+    mut lines: Vec<Lines<'_>>,
 ) -> Result<Exit, SandboxError> {
-    protocol::send(control, spec).map_err(SandboxError::system("send to the sandbox's child"))?;
-    let mut lines = BufReader::new(control);
-    let mut line = Vec::new();
+    let mut conversation =
+        Conversation { control, isolation, heard: Vec::new(), pid: 0, child: None };
+    let mut ended = protocol::send(control, spec)
+        .map_err(SandboxError::system("send to the sandbox's child"))
+        .err()
+        .map(Err);
     loop {
-        line.clear();
-        let count = lines
-            .read_until(b'\n', &mut line)
-            .map_err(SandboxError::system("hear from the sandbox's child"))?;
-        if count == 0 {
-            return Err(SandboxError::Child(
-                "the sandbox's child died; the machine may be out of memory".to_owned(),
-            ));
+        let child = conversation.child.as_ref();
+        if ended.is_some() {
+            // The child takes it for the end of its work.
+            let _ = control.shutdown(Shutdown::Both);
         }
-        let message = serde_json::from_slice(&line)
-            .map_err(|e| SandboxError::system("hear from the sandbox's child")(e.into()))?;
-        match message {
-            Message::Mapping => {
-                isolation
-                    .ids
-                    .write_same(pid)
-                    .and_then(|()| io::Write::write_all(&mut &*control, &[1]))
-                    .map_err(SandboxError::system("map the ids of the sandbox"))?;
+        let mut waiting: Vec<PollFd<'_>> =
+            lines.iter().map(|lines| PollFd::new(lines, PollFlags::IN)).collect();
+        match (&ended, child) {
+            (None, _) => waiting.push(PollFd::new(control, PollFlags::IN)),
+            (Some(_), Some(child)) => waiting.push(PollFd::new(child, PollFlags::IN)),
+            (Some(_), None) => {}
+        }
+        if waiting.is_empty() {
+            break;
+        }
+        match rustix::event::poll(&mut waiting, None) {
+            Err(Errno::INTR) => continue,
+            other => other.map_err(|e| SandboxError::system("wait for the step")(e.into()))?,
+        };
+        let mut ready = waiting.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
+        let other = ready.len() > lines.len() && ready.pop() == Some(true);
+        let mut ready = ready.into_iter();
+        lines.retain_mut(|lines| ready.next() != Some(true) || lines.pass_on());
+        if other {
+            match ended {
+                None => ended = conversation.go_on().transpose(),
+                Some(_) => conversation.child = None,
             }
-            Message::Failed(failure) if failure.program => {
-                return Err(SandboxError::Program(failure.message));
-            }
-            Message::Failed(failure) => return Err(SandboxError::Child(failure.message)),
-            Message::Exited(Ended::Code(code)) => return Ok(Exit::Code(code)),
-            Message::Exited(Ended::Signal(signal)) => return Ok(Exit::Signal(signal)),
         }
     }
+    ended.unwrap_or_else(|| Err(died()))
 }
 
-/// The longest line that is passed on in one piece, in bytes.
-const LONGEST_LINE: usize = 64 * 1024;
+fn died() -> SandboxError {
+    SandboxError::Child("the sandbox's child died; the machine may be out of memory".to_owned())
+}
 
-fn forward(from: Option<impl Read>, stream: Stream, sink: Output<'_>) {
-    let Some(from) = from else { return };
-    let mut reader = BufReader::with_capacity(LONGEST_LINE, from);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // A read error ends the stream as its end does: the step is gone.
-        let read =
-            (&mut reader).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).unwrap_or(0);
-        if read == 0 {
-            return;
+/// The builder's side of the protocol.
+struct Conversation<'a> {
+    control: &'a UnixStream,
+    isolation: &'a Isolation,
+    heard: Vec<u8>,
+    pid: u32,
+    /// Tells when the child has ended.
+    child: Option<OwnedFd>,
+}
+
+impl Conversation<'_> {
+    /// Hears what there is to hear, and answers; gives how the process ended, if that was said.
+    fn go_on(&mut self) -> Result<Option<Exit>, SandboxError> {
+        let hear = || SandboxError::system("hear from the sandbox's child");
+        let mut part = [0; 4096];
+        let count = match io::Read::read(&mut &*self.control, &mut part) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
+            other => other.map_err(hear())?,
+        };
+        if count == 0 {
+            return Err(died());
         }
-        if line.last() == Some(&b'\n') {
-            line.pop();
+        self.heard.extend_from_slice(&part[..count]);
+        while let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.heard.drain(..=end).collect();
+            let message = serde_json::from_slice(&line).map_err(|e| hear()(e.into()))?;
+            if let Some(exit) = self.answer(message)? {
+                return Ok(Some(exit));
+            }
         }
-        sink(stream, &line);
+        Ok(None)
+    }
+
+    fn answer(&mut self, message: Message) -> Result<Option<Exit>, SandboxError> {
+        match message {
+            // It waits for its specification, or for its ids, so it is there.
+            Message::Started(pid) => {
+                self.pid = pid;
+                let pid = Pid::from_raw(pid.cast_signed()).ok_or(Errno::INVAL);
+                let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+                let fail = SandboxError::system("follow the sandbox's child");
+                self.child = Some(process.map_err(|e| fail(e.into()))?);
+                Ok(None)
+            }
+            Message::Mapping => {
+                self.isolation
+                    .ids
+                    .write_same(self.pid)
+                    .and_then(|()| io::Write::write_all(&mut &*self.control, &[1]))
+                    .map_err(SandboxError::system("map the ids of the sandbox"))?;
+                Ok(None)
+            }
+            Message::Failed(failure) if failure.program => {
+                Err(SandboxError::Program(failure.message))
+            }
+            Message::Failed(failure) => Err(SandboxError::Child(failure.message)),
+            Message::Exited(Ended::Code(code)) => Ok(Some(Exit::Code(code))),
+            Message::Exited(Ended::Signal(signal)) => Ok(Some(Exit::Signal(signal))),
+        }
     }
 }
