@@ -56,6 +56,12 @@ pub fn open_subdir(parent: impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
     }
 }
 
+/// Opens the directory `path` of `root`, if no link is on the way.
+pub fn open_dir_beneath(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), resolve)
+}
+
 fn openat2(
     root: impl AsFd,
     path: &Path,

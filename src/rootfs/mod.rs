@@ -5,6 +5,7 @@
 //! directory on top for the running step (`Overlay`), or, where overlay cannot
 //! be had, a copy of all of it (`merge`).
 
+mod ahead;
 mod chmod;
 mod copy;
 mod duplicate;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use super::ahead::read_ahead;
 use super::owner::{self, Owners};
 use crate::fs;
 use crate::image::{DiffId, Hasher};
@@ -141,25 +142,24 @@ pub enum UnpackError {
 ///
 /// After an error the directory holds a part of the layer and is to be removed.
 pub fn unpack(
-    reader: impl Read,
+    reader: impl Read + Send,
     expected: Option<&DiffId>,
     target: &OwnedFd,
     options: &UnpackOptions<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let hasher = expected.map_or_else(Hasher::new, |diff_id| diff_id.0.hasher());
-    let hashing = Hashing { inner: reader, hasher, size: 0 };
-    let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, hashing));
-    let mut tree = Tree::new(target, options.owners, Form::Layer);
-    while let Some(entry) = tar.next_entry()? {
-        tree.add(&entry, &mut tar)?;
-    }
-    tree.finish()?;
-    let mut rest = tar.into_inner();
-    let what = || "the rest of the archive".to_owned();
-    io::copy(&mut rest, &mut io::sink())
-        .map_err(|source| UnpackError::Read { what: what(), source })?;
-    let Hashing { hasher, size, .. } = rest.into_inner();
-    let actual = DiffId(hasher.finish());
+    let ((), actual, size) = read_ahead(reader, hasher, |archive| {
+        let mut tar = TarReader::new(archive);
+        let mut tree = Tree::new(target, options.owners, Form::Layer);
+        while let Some(entry) = tar.next_entry()? {
+            tree.add(&entry, &mut tar)?;
+        }
+        tree.finish()?;
+        let what = "the rest of the archive".to_owned();
+        io::copy(tar.into_inner(), &mut io::sink())
+            .map_err(|source| UnpackError::Read { what, source })?;
+        Ok::<_, UnpackError>(())
+    })?;
     match expected {
         Some(expected) if *expected != actual => {
             Err(UnpackError::DiffId { expected: expected.clone(), actual })
@@ -181,22 +181,6 @@ pub fn is_opaque(dir: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Passes bytes on and hashes them.
-struct Hashing<R> {
-    inner: R,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-}
-
 /// What a directory gets when nothing is put into it any more.
 struct DirEnd {
     mode: u32,
@@ -209,6 +193,18 @@ struct Parent {
     name: Option<Vec<u8>>,
     fd: OwnedFd,
     path: PathBuf,
+    /// Whether what root makes in it is root's, whatever the file system's rules are.
+    gives_root: bool,
+}
+
+impl Parent {
+    fn new(name: Option<&[u8]>, fd: OwnedFd, path: PathBuf) -> Self {
+        let gives_root = rustix::fs::fstat(&fd).is_ok_and(|stat| {
+            let inherits = Mode::from_raw_mode(stat.st_mode).contains(Mode::SGID);
+            (stat.st_uid, stat.st_gid) == (0, 0) && !inherits
+        });
+        Self { name: name.map(<[u8]>::to_vec), fd, path, gives_root }
+    }
 }
 
 struct Tree<'a> {
@@ -226,6 +222,8 @@ struct Tree<'a> {
     opaque: BTreeSet<Vec<u8>>,
     parent: Option<Parent>,
     buffer: Vec<u8>,
+    /// Whether what this process makes belongs to root.
+    is_root: bool,
 }
 
 impl<'a> Tree<'a> {
@@ -241,6 +239,7 @@ impl<'a> Tree<'a> {
             opaque: BTreeSet::new(),
             parent: None,
             buffer: vec![0; BUFFER],
+            is_root: rustix::process::geteuid().is_root() && rustix::process::getegid().is_root(),
         }
     }
 
@@ -346,6 +345,11 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let path = Path::new(OsStr::from_bytes(dir));
+        // Nearly always it is there, and no link leads to it.
+        if let Ok(fd) = fs::open_dir_beneath(self.root, path) {
+            self.parent = Some(Parent::new(Some(dir), fd, path.to_owned()));
+            return Ok(());
+        }
         let made = fs::create_dir_all_in_root(self.root, path, Mode::RWXU).map_err(|error| {
             match Errno::from_io_error(&error) {
                 Some(Errno::NOTDIR) => refused(entry, "its parent is not a directory"),
@@ -355,7 +359,7 @@ impl<'a> Tree<'a> {
         for path in made.created {
             self.dirs.insert(path, DirEnd { mode: 0o755, mtime: 0 });
         }
-        self.parent = Some(Parent { name: Some(dir.to_vec()), fd: made.fd, path: made.path });
+        self.parent = Some(Parent::new(Some(dir), made.fd, made.path));
         Ok(())
     }
 
@@ -399,20 +403,24 @@ impl<'a> Tree<'a> {
     fn add_dir(&mut self, entry: &Entry, name: &CStr) -> Result<(), UnpackError> {
         let attempt = "make the directory";
         let parent = self.parent(entry)?;
+        let mut is_new = true;
         if let Err(error) = rustix::fs::mkdirat(&parent.fd, name, Mode::RWXU) {
             if error != Errno::EXIST {
                 return Err(failed(&entry.path, attempt)(error.into()));
             }
             let stat = rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|e| failed(&entry.path, attempt)(e.into()))?;
-            if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+            is_new = !FileType::from_raw_mode(stat.st_mode).is_dir();
+            if is_new {
                 self.remove(entry, name)?;
                 rustix::fs::mkdirat(&self.parent(entry)?.fd, name, Mode::RWXU)
                     .map_err(|e| failed(&entry.path, attempt)(e.into()))?;
             }
         }
         let parent = self.parent(entry)?;
-        self.own(entry, &parent.fd, name)?;
+        if !is_new || !self.is_own_already(entry, parent) {
+            self.own(entry, &parent.fd, name)?;
+        }
         self.set_xattrs(entry, &parent.fd, name)?;
         let path = parent.path.join(OsStr::from_bytes(name.to_bytes()));
         self.dirs.insert(path, DirEnd { mode: entry.mode, mtime: entry.mtime });
@@ -433,6 +441,7 @@ impl<'a> Tree<'a> {
         })?;
         let mut file = File::from(fd);
         let mut left = size;
+        let mut ends_in_hole = false;
         while left > 0 {
             let want = left.min(self.buffer.len() as u64) as usize;
             let count = content
@@ -443,17 +452,19 @@ impl<'a> Tree<'a> {
             }
             let bytes = &self.buffer[..count];
             // Zeros become a hole, so that a sparse file does not fill the disk.
-            let written = if bytes.iter().all(|&byte| byte == 0) {
-                file.seek_relative(count as i64)
-            } else {
-                file.write_all(bytes)
-            };
+            ends_in_hole = bytes.iter().all(|&byte| byte == 0);
+            let written =
+                if ends_in_hole { file.seek_relative(count as i64) } else { file.write_all(bytes) };
             written.map_err(failed(&entry.path, "write the file"))?;
             left -= count as u64;
         }
-        file.set_len(size).map_err(failed(&entry.path, "write the file"))?;
+        if ends_in_hole {
+            file.set_len(size).map_err(failed(&entry.path, "write the file"))?;
+        }
         let parent = self.parent(entry)?;
-        self.own(entry, &parent.fd, name)?;
+        if !self.is_own_already(entry, parent) {
+            self.own(entry, &parent.fd, name)?;
+        }
         self.set_xattrs(entry, &parent.fd, name)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
             .map_err(|e| failed(&entry.path, "set its mode")(e.into()))?;
@@ -530,6 +541,13 @@ impl<'a> Tree<'a> {
         }
         rustix::fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| failed(&entry.path, "set its time")(e.into()))
+    }
+
+    /// Whether a file or directory that was just made in `parent` has its owner.
+    fn is_own_already(&self, entry: &Entry, parent: &Parent) -> bool {
+        let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        // With a single id, what is new has no record.
+        owner == (0, 0) && (parent.gives_root && self.is_root || self.owners.are_single())
     }
 
     fn own(&self, entry: &Entry, dir: &OwnedFd, name: &CStr) -> Result<(), UnpackError> {
