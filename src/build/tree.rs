@@ -58,6 +58,8 @@ pub(super) struct Tree {
     pub(super) step: Option<u32>,
     /// How many of the lowest layers are left out.
     pub(super) unseen: usize,
+    /// With overlay: where it is mounted.
+    mount_point: Option<PathBuf>,
     /// Without overlay: the copy.
     copied: Option<Copied>,
 }
@@ -81,7 +83,7 @@ pub(super) enum Changed {
 
 impl Tree {
     pub(super) fn new(times: Times) -> Self {
-        Self { times, step: None, unseen: 0, copied: None }
+        Self { times, step: None, unseen: 0, mount_point: None, copied: None }
     }
 
     /// Shows the files of `layers` to `action`, which may change them; `bottom` is what
@@ -116,11 +118,13 @@ impl Tree {
         }
         let mut lowers = vec![bottom.make(env)?];
         lowers.extend(stack(layers, self.step, env)?);
-        let dir = env.store.work().fresh("step");
-        let (upper, work, merged) = (dir.join("upper"), dir.join("work"), dir.join("merged"));
-        for path in [&dir, &upper, &work, &merged] {
+        let (upper, work) = (env.store.work().fresh("upper"), env.store.work().fresh("work"));
+        for path in [&upper, &work] {
             fs::create_dir(path).map_err(io_error("create", path))?;
         }
+        let merged = self.mount_point(env)?;
+        // What a step before wrote is below this one.
+        env.launcher.settle()?;
         self.prepare_root(layers, lowers.last(), &upper, env)
             .map_err(io_error("prepare", &upper))?;
         let overlay = Overlay::mount(&lowers, Some(Upper { upper: &upper, work: &work }), &merged)
@@ -130,6 +134,16 @@ impl Tree {
         let result = action(overlay.path(), env.owners(&noted));
         drop(overlay);
         Ok((result?, Changed::Upper(upper, noted)))
+    }
+
+    /// A directory to mount the stage's files at, for one step after the other.
+    fn mount_point(&mut self, env: &Env) -> Result<PathBuf, BuildError> {
+        if let Some(path) = &self.mount_point {
+            return Ok(path.clone());
+        }
+        let path = env.store.work().fresh("merged");
+        fs::create_dir(&path).map_err(io_error("create", &path))?;
+        Ok(self.mount_point.insert(path).clone())
     }
 
     /// Shows the files of `layers` to `action`, which only reads.
@@ -151,6 +165,7 @@ impl Tree {
         }
         let merged = env.store.work().fresh("read");
         fs::create_dir(&merged).map_err(io_error("create", &merged))?;
+        env.launcher.settle()?;
         let overlay = Overlay::mount(&lowers, None, &merged)
             .map_err(io_error("mount an overlay at", &merged))?;
         let ledger = ledger_of(overlay.path(), &distinct(layers), &lowers[1..], env)?;

@@ -23,6 +23,7 @@ use rustix::net::{
 };
 use rustix::process::WaitOptions;
 
+use super::SandboxError;
 use super::child::{self, ARG0};
 use super::protocol::Control;
 use crate::sys::{self, Fork};
@@ -31,6 +32,8 @@ use crate::sys::{self, Fork};
 #[derive(Debug, Default)]
 pub struct Launcher {
     process: Mutex<Option<Process>>,
+    /// Children whose processes have ended, but perhaps not their namespaces.
+    ending: Mutex<Vec<OwnedFd>>,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,17 @@ impl Launcher {
         }
         // There is none yet, or it was killed.
         process.insert(Process::start()?).send(&descriptors)
+    }
+
+    pub(super) fn note_ending(&self, child: OwnedFd) {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+    }
+
+    /// Waits until nothing of the processes that were run is left: the kernel takes their
+    /// mounts apart while the builder goes on, and until then what was mounted is in use.
+    pub fn settle(&self) -> Result<(), SandboxError> {
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.drain(..).try_for_each(|child| super::run::wait(&child))
     }
 }
 

@@ -124,13 +124,34 @@ pub fn run(
         with_stdin: matches!(io, Io::Inherit),
     };
     let number = cancellation.register(&control)?;
+    let mut conversation =
+        Conversation { control: &control, isolation, heard: Vec::new(), pid: 0, child: None };
     let started = start(launcher, theirs, io);
-    let ended = started.and_then(|lines| follow(&control, &spec, isolation, lines));
+    let ended = started.and_then(|lines| conversation.follow(&spec, lines));
     cancellation.lock().running.remove(&number);
-    if cancellation.is_cancelled() {
-        return Err(SandboxError::Cancelled);
+    let cancelled = cancellation.is_cancelled();
+    if let Some(child) = conversation.child {
+        // A step that was stopped may be ending only now.
+        if cancelled || ended.is_err() {
+            wait(&child)?;
+        } else {
+            launcher.note_ending(child);
+        }
     }
-    ended
+    if cancelled { Err(SandboxError::Cancelled) } else { ended }
+}
+
+/// Waits until a child has ended.
+pub(super) fn wait(child: &OwnedFd) -> Result<(), SandboxError> {
+    loop {
+        match rustix::event::poll(&mut [PollFd::new(child, PollFlags::IN)], None) {
+            Err(Errno::INTR) => {}
+            other => {
+                let fail = SandboxError::system("wait for the sandbox's child");
+                return other.map(drop).map_err(|e| fail(e.into()));
+            }
+        }
+    }
 }
 
 /// Starts the child; gives what reads its output, if that is wanted.
@@ -158,53 +179,6 @@ fn start<'a>(
     started.map_err(SandboxError::system("start the sandbox's child"))
 }
 
-/// Talks to the child and passes its output on, until it and all its output have ended.
-fn follow(
-    control: &UnixStream,
-    spec: &Spec,
-    isolation: &Isolation,
-    mut lines: Vec<Lines<'_>>,
-) -> Result<Exit, SandboxError> {
-    let mut conversation =
-        Conversation { control, isolation, heard: Vec::new(), pid: 0, child: None };
-    let mut ended = protocol::send(control, spec)
-        .map_err(SandboxError::system("send to the sandbox's child"))
-        .err()
-        .map(Err);
-    loop {
-        let child = conversation.child.as_ref();
-        if ended.is_some() {
-            // The child takes it for the end of its work.
-            let _ = control.shutdown(Shutdown::Both);
-        }
-        let mut waiting: Vec<PollFd<'_>> =
-            lines.iter().map(|lines| PollFd::new(lines, PollFlags::IN)).collect();
-        match (&ended, child) {
-            (None, _) => waiting.push(PollFd::new(control, PollFlags::IN)),
-            (Some(_), Some(child)) => waiting.push(PollFd::new(child, PollFlags::IN)),
-            (Some(_), None) => {}
-        }
-        if waiting.is_empty() {
-            break;
-        }
-        match rustix::event::poll(&mut waiting, None) {
-            Err(Errno::INTR) => continue,
-            other => other.map_err(|e| SandboxError::system("wait for the step")(e.into()))?,
-        };
-        let mut ready = waiting.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
-        let other = ready.len() > lines.len() && ready.pop() == Some(true);
-        let mut ready = ready.into_iter();
-        lines.retain_mut(|lines| ready.next() != Some(true) || lines.pass_on());
-        if other {
-            match ended {
-                None => ended = conversation.go_on().transpose(),
-                Some(_) => conversation.child = None,
-            }
-        }
-    }
-    ended.unwrap_or_else(|| Err(died()))
-}
-
 fn died() -> SandboxError {
     SandboxError::Child("the sandbox's child died; the machine may be out of memory".to_owned())
 }
@@ -220,13 +194,51 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
+    /// Talks to the child and passes its output on, until it has let go of both: then
+    /// every process of the step has ended. Its namespaces may be there a little longer.
+    fn follow(&mut self, spec: &Spec, mut lines: Vec<Lines<'_>>) -> Result<Exit, SandboxError> {
+        let fail = SandboxError::system("send to the sandbox's child");
+        let mut ended = protocol::send(self.control, spec).map_err(fail).err().map(Err);
+        let mut talking = true;
+        while talking || !lines.is_empty() {
+            if matches!(ended, Some(Err(_))) && talking {
+                // The child takes it for the end of its work.
+                let _ = self.control.shutdown(Shutdown::Both);
+                talking = false;
+                continue;
+            }
+            let mut waiting: Vec<PollFd<'_>> =
+                lines.iter().map(|lines| PollFd::new(lines, PollFlags::IN)).collect();
+            if talking {
+                waiting.push(PollFd::new(self.control, PollFlags::IN));
+            }
+            match rustix::event::poll(&mut waiting, None) {
+                Err(Errno::INTR) => continue,
+                other => other.map_err(|e| SandboxError::system("wait for the step")(e.into()))?,
+            };
+            let mut ready = waiting.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
+            let said = talking && ready.pop() == Some(true);
+            let mut ready = ready.into_iter();
+            lines.retain_mut(|lines| ready.next() != Some(true) || lines.pass_on());
+            if said {
+                match self.hear() {
+                    Ok(None) => {}
+                    Ok(Some(exit)) => ended = Some(Ok(exit)),
+                    Err(_) if ended.is_some() => talking = false,
+                    Err(error) => ended = Some(Err(error)),
+                }
+            }
+        }
+        ended.unwrap_or_else(|| Err(died()))
+    }
+
     /// Hears what there is to hear, and answers; gives how the process ended, if that was said.
-    fn go_on(&mut self) -> Result<Option<Exit>, SandboxError> {
-        let hear = || SandboxError::system("hear from the sandbox's child");
+    fn hear(&mut self) -> Result<Option<Exit>, SandboxError> {
+        let fail = || SandboxError::system("hear from the sandbox's child");
         let mut part = [0; 4096];
         let count = match io::Read::read(&mut &*self.control, &mut part) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
-            other => other.map_err(hear())?,
+            other => other.map_err(fail())?,
         };
         if count == 0 {
             return Err(died());
@@ -234,7 +246,7 @@ impl Conversation<'_> {
         self.heard.extend_from_slice(&part[..count]);
         while let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.heard.drain(..=end).collect();
-            let message = serde_json::from_slice(&line).map_err(|e| hear()(e.into()))?;
+            let message = serde_json::from_slice(&line).map_err(|e| fail()(e.into()))?;
             if let Some(exit) = self.answer(message)? {
                 return Ok(Some(exit));
             }
