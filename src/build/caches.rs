@@ -142,7 +142,7 @@ pub(super) fn seed_name(seed: &Seed, context: &Context<'_>) -> Result<String, Bu
             let mut name = Key::new([]);
             name.field("source", source);
             if let Some(files) = local(from, context)? {
-                name.field("content", files.digest(source)?.as_str());
+                name.field("content", files.digest(source, context)?.as_str());
             } else {
                 let layers = source_layers(from, context)?;
                 name.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));

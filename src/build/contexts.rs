@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::remote::Remotes;
-use super::{BuildError, Env, Secrets};
-use crate::context::{Context, ContextError, ContextLocation};
-use crate::image::Reference;
-use crate::rootfs::Owners;
+use super::{BuildError, BuildRequest, Env, Secrets};
+use crate::context::{Contents, Context, ContextError, ContextLocation, Index};
+use crate::image::{Digest, Reference};
+use crate::rootfs::{Include, Owners};
 
 /// A context: the build's own, or a named one.
 #[derive(Debug)]
@@ -33,22 +33,28 @@ impl Deref for Opened<'_> {
     }
 }
 
-/// What `--build-context` names, and what is fetched from elsewhere; what no step
+/// The build's own context, what `--build-context` names, and what is fetched from elsewhere; what no step
 /// wants is not touched.
 #[derive(Debug)]
 pub(super) struct Contexts<'a> {
+    main: Option<&'a Context>,
     locations: &'a BTreeMap<String, ContextLocation>,
     opened: Mutex<BTreeMap<String, Arc<Context>>>,
+    /// Held by who makes a digest: all cores are his, and what he reads no other stage
+    /// has to read.
+    hashing: Mutex<()>,
     pub(super) remotes: Remotes<'a>,
 }
 
 impl<'a> Contexts<'a> {
-    pub(super) fn new(
-        locations: &'a BTreeMap<String, ContextLocation>,
-        secrets: &'a Secrets,
-        env: &'a Env,
-    ) -> Self {
-        Self { locations, opened: Mutex::default(), remotes: Remotes::new(secrets, env) }
+    pub(super) fn new(request: &'a BuildRequest, env: &'a Env) -> Self {
+        Self {
+            main: request.context.as_ref(),
+            locations: &request.contexts,
+            opened: Mutex::default(),
+            hashing: Mutex::default(),
+            remotes: Remotes::new(&request.secrets, env),
+        }
     }
 
     /// The context `name`; opened once.
@@ -70,6 +76,43 @@ impl<'a> Contexts<'a> {
         let context = Arc::new(context);
         opened.insert(name.to_owned(), Arc::clone(&context));
         Ok(context)
+    }
+
+    /// The digest of what `source` of a context holds; what is known is not read.
+    pub(super) fn digest(
+        &self,
+        context: &Context,
+        source: &Path,
+        include: &dyn Fn(&Path, bool) -> Include,
+    ) -> Result<Digest, BuildError> {
+        let env = self.remotes.env();
+        let _hashing = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = context.index(|| {
+            let known = context.lasting_path().and_then(|path| env.store.context(&path));
+            known.map_or_else(Index::default, |bytes| Index::decode(&bytes))
+        });
+        let contents = Contents { root: context.root(), index, threads: env.threads };
+        Ok(contents.digest(source, include)?)
+    }
+
+    /// Keeps what was learnt of a context's files for other builds.
+    fn keep(&self, context: &Context) {
+        let learnt = context.used_index().and_then(Index::encode);
+        if let (Some(bytes), Some(path)) = (learnt, context.lasting_path()) {
+            // Without it the next build reads the files again; this one has done its work.
+            let _ = self.remotes.env().store.put_context(&path, &bytes);
+        }
+    }
+}
+
+/// However the build ends: the next one after a failure has the same files.
+impl Drop for Contexts<'_> {
+    fn drop(&mut self) {
+        let opened = self.opened.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let opened: Vec<Arc<Context>> = opened.values().cloned().collect();
+        for context in opened.iter().map(Arc::as_ref).chain(self.main) {
+            self.keep(context);
+        }
     }
 }
 

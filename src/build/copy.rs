@@ -12,8 +12,9 @@ use super::steps::{open, passwd_error};
 use super::tree::{Bottom, Tree};
 use super::{BuildError, work_file};
 use crate::cache::Key;
-use crate::context::{self, ContextError, Place, content_digest, find, select};
+use crate::context::{self, ContextError, Place, find, select};
 use crate::dockerfile::{Ignore, has_wildcard};
+use crate::image::Digest;
 use crate::plan::{Copy, CopySource, FileSource};
 use crate::report::Event;
 use crate::rootfs::{Chmod, CopyRequest, Filter, Include, Origin, Owners, Source, Users};
@@ -61,10 +62,10 @@ pub(super) fn add_to_key(
                     // The directories on the way alone: how they are called, and their modes.
                     for lead in chosen.way.ancestors().filter(|lead| *lead != Path::new("")) {
                         let path = chosen.base.join(lead);
-                        let digest = content_digest(files.root(), &path, &|_, _| Include::No)?;
+                        let digest = files.digest(&path, &|_, _| Include::No, context)?;
                         key.field("parent", digest.as_str());
                     }
-                    let digest = content_digest(files.root(), &chosen.path(), &include)?;
+                    let digest = files.digest(&chosen.path(), &include, context)?;
                     key.field("content", digest.as_str());
                 }
             }
@@ -222,6 +223,18 @@ impl<'a> Files<'a> {
             Root::Context(context) => Some(context),
             Root::Tree(..) | Root::Nothing(_) => None,
         }
+    }
+
+    /// The digest of what is at `path`; of contexts only.
+    fn digest(
+        &self,
+        path: &Path,
+        include: &dyn Fn(&Path, bool) -> Include,
+        context: &Context<'_>,
+    ) -> Result<Digest, BuildError> {
+        let from = self.context();
+        let from = from.ok_or_else(|| BuildError::Internal("a context is missing".to_owned()))?;
+        context.contexts.digest(from, path, include)
     }
 
     /// How the files are treated: how a checkout was made says nothing, its content

@@ -299,7 +299,7 @@ fn run_plan(
         request,
         env,
         bases,
-        contexts: Contexts::new(&request.contexts, &request.secrets, env),
+        contexts: Contexts::new(request, env),
         board: Board::default(),
         jobs: Jobs::new(request.jobs),
         names: plan.stages.iter().map(|stage| (stage.id, stage.name.clone())).collect(),

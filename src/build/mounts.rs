@@ -14,7 +14,7 @@ use super::steps::open;
 use super::tree::{Bottom, Tree};
 use super::{BuildError, Env};
 use crate::cache::Key;
-use crate::context::{self, content_digest};
+use crate::context;
 use crate::image::Digest;
 use crate::plan::{Attributes, FileSource, Mount, MountKind};
 use crate::report::Event;
@@ -50,7 +50,7 @@ pub(super) fn add_to_key(
             MountKind::Bind { from, source, read_only } => {
                 key.field("bind", source).field("read-only", if *read_only { "yes" } else { "" });
                 if let Some(files) = local(from, context)? {
-                    key.field("content", files.digest(source)?.as_str());
+                    key.field("content", files.digest(source, context)?.as_str());
                 } else {
                     let layers = source_layers(from, context)?;
                     key.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));
@@ -267,9 +267,9 @@ impl Local<'_> {
     }
 
     /// The digest of what `source` holds.
-    pub(super) fn digest(&self, source: &str) -> Result<Digest, BuildError> {
+    pub(super) fn digest(&self, source: &str, context: &Context<'_>) -> Result<Digest, BuildError> {
         let include = |path: &Path, is_dir| self.from.include(path, is_dir);
-        Ok(content_digest(self.from.root(), &self.find(source)?, &include)?)
+        context.contexts.digest(&self.from, &self.find(source)?, &include)
     }
 
     /// A copy of `source` that belongs to root, as a checkout's owners say nothing.

@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use super::ContextError;
+use super::{ContextError, Index};
 use crate::dockerfile::Ignore;
 use crate::rootfs::Include;
 
@@ -17,6 +18,9 @@ pub struct Context {
     ignore: Ignore,
     /// The file that the patterns are from.
     ignore_file: PathBuf,
+    /// Whether the directory is there for other builds too.
+    lasting: bool,
+    index: OnceLock<Index>,
 }
 
 impl Context {
@@ -44,15 +48,24 @@ impl Context {
                 Err(error) => return Err(fail(error.to_string())),
             }
         }
-        Ok(Self { path: path.to_owned(), root, ignore, ignore_file })
+        Ok(Self::new(path, root, ignore, ignore_file, true))
     }
 
-    /// Opens the directory `path` with all that is in it.
+    /// Opens the directory `path`, made for this build alone, with all that is in it.
     pub fn open_all(path: &Path) -> Result<Self, ContextError> {
         let root = crate::fs::open_dir(path)
             .map_err(|source| ContextError::Open { path: path.to_owned(), source })?;
-        let (ignore, ignore_file) = (Ignore::default(), PathBuf::new());
-        Ok(Self { path: path.to_owned(), root, ignore, ignore_file })
+        Ok(Self::new(path, root, Ignore::default(), PathBuf::new(), false))
+    }
+
+    fn new(
+        path: &Path,
+        root: OwnedFd,
+        ignore: Ignore,
+        ignore_file: PathBuf,
+        lasting: bool,
+    ) -> Self {
+        Self { path: path.to_owned(), root, ignore, ignore_file, lasting, index: OnceLock::new() }
     }
 
     /// Where it is.
@@ -68,6 +81,22 @@ impl Context {
     /// The directory.
     pub fn root(&self) -> &OwnedFd {
         &self.root
+    }
+
+    /// Where it is for every build that has it as a context; `None` for one that only this
+    /// build has.
+    pub fn lasting_path(&self) -> Option<PathBuf> {
+        fs::read_link(crate::fs::proc_path(&self.root)).ok().filter(|_| self.lasting)
+    }
+
+    /// What is known of the files' contents; `load` gives what other builds knew of them.
+    pub fn index(&self, load: impl FnOnce() -> Index) -> &Index {
+        self.index.get_or_init(load)
+    }
+
+    /// The same, if anybody has asked for it.
+    pub fn used_index(&self) -> Option<&Index> {
+        self.index.get()
     }
 
     /// Whether a file takes part, by its path below the context.

@@ -5,16 +5,20 @@
 //! files take part is decided by `.dockerignore`, and for a tree of a stage by
 //! nothing.
 
+mod digest;
 mod directory;
+mod index;
 mod location;
 mod select;
 
 use std::io;
 use std::path::PathBuf;
 
+pub use digest::Contents;
 pub use directory::Context;
+pub use index::Index;
 pub use location::ContextLocation;
-pub use select::{Place, content_digest, find, select};
+pub use select::{Place, find, select};
 
 /// What is wrong with a build context.
 #[derive(Debug, thiserror::Error)]

@@ -1,18 +1,16 @@
-//! Which files a source names, and the digest of what is in them.
+//! Which files a source names.
 
-use std::ffi::{CStr, OsStr};
-use std::fs::File;
-use std::io::{self, Read};
+use std::ffi::OsStr;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::ContextError;
 use crate::dockerfile::{Pattern, has_wildcard, nearest};
 use crate::fs::{open_in_root, path_below};
-use crate::image::{Digest, Hasher};
 use crate::rootfs::Include;
 
 type Filter<'a> = &'a dyn Fn(&Path, bool) -> Include;
@@ -173,118 +171,10 @@ fn missing(searched: Place<'_>, text: &str, path: &Path) -> String {
     }
 }
 
-/// A digest of all that a copy of the file or directory `source` takes over: names,
-/// kinds, modes, link targets and contents. Not times and owners, which are the
-/// checkout's. What `include` leaves out has no part in it.
-pub fn content_digest(
-    root: &OwnedFd,
-    source: &Path,
-    include: Filter<'_>,
-) -> Result<Digest, ContextError> {
-    let mut hasher = Hasher::new();
-    let fail = |source_error| ContextError::Read { path: source.into(), source: source_error };
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let fd = open_in_root(root, source, flags, Mode::empty()).map_err(fail)?;
-    // What is below a link is asked for under its own path.
-    let path = path_below(root, &fd).map_err(fail)?;
-    // The name of the source decides where it lands; the path to it does not.
-    let name = source.file_name().unwrap_or_default().as_bytes();
-    hash_opened(&mut hasher, &fd, &path, name, include)?;
-    Ok(hasher.finish())
-}
-
-/// Whether anything below it took part, if it is a directory.
-fn hash_opened(
-    hasher: &mut Hasher,
-    fd: &OwnedFd,
-    path: &Path,
-    name: &[u8],
-    include: Filter<'_>,
-) -> Result<bool, ContextError> {
-    let fail = |source| ContextError::Read { path: path.to_owned(), source };
-    let stat = rustix::fs::fstat(fd).map_err(|e| fail(e.into()))?;
-    field(hasher, name);
-    hasher.update(&stat.st_mode.to_le_bytes());
-    let mut any = false;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => {
-            for entry in crate::fs::list(fd).map_err(fail)? {
-                let name = OsStr::from_bytes(entry.name.to_bytes());
-                let path = path.join(name);
-                let part = include(&path, entry.is_dir);
-                if part == Include::No {
-                    continue;
-                }
-                // A directory that is there only for what is below it may turn out to
-                // be there for nothing.
-                let before = (part == Include::Below).then(|| hasher.clone());
-                if hash_entry(hasher, fd, &entry.name, &path, include)? || before.is_none() {
-                    any = true;
-                } else if let Some(before) = before {
-                    *hasher = before;
-                }
-            }
-            field(hasher, b"/");
-        }
-        FileType::RegularFile => {
-            hasher.update(&(stat.st_size as u64).to_le_bytes());
-            let mut file = File::from(fd.try_clone().map_err(fail)?);
-            let mut buffer = vec![0; 128 * 1024];
-            loop {
-                let count = file.read(&mut buffer).map_err(fail)?;
-                if count == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..count]);
-            }
-        }
-        _ => {}
-    }
-    Ok(any)
-}
-
-fn hash_entry(
-    hasher: &mut Hasher,
-    dir: &OwnedFd,
-    name: &CStr,
-    path: &Path,
-    include: Filter<'_>,
-) -> Result<bool, ContextError> {
-    let fail = |source| ContextError::Read { path: path.to_owned(), source };
-    let stat =
-        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| fail(e.into()))?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => {
-            let target =
-                rustix::fs::readlinkat(dir, name, Vec::new()).map_err(|e| fail(e.into()))?;
-            field(hasher, name.to_bytes());
-            field(hasher, b"link");
-            field(hasher, target.to_bytes());
-        }
-        FileType::RegularFile | FileType::Directory => {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let below =
-                rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
-            return hash_opened(hasher, &below, path, name.to_bytes(), include);
-        }
-        _ => {
-            field(hasher, name.to_bytes());
-            hasher.update(&stat.st_mode.to_le_bytes());
-            hasher.update(&stat.st_rdev.to_le_bytes());
-        }
-    }
-    Ok(false)
-}
-
-/// Adds a field whose end is part of what is hashed.
-fn field(hasher: &mut Hasher, bytes: &[u8]) {
-    hasher.update(&(bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::{Contents, Index};
     use crate::testing::TempDir;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -295,32 +185,6 @@ mod tests {
 
     fn place<'a>(root: &'a OwnedFd, name: &'a str, include: Filter<'a>) -> Place<'a> {
         Place { root, name, include, reason: &|_| Some("why".to_owned()) }
-    }
-
-    #[test]
-    fn a_directory_counts_only_for_what_takes_part() -> Result<(), Box<dyn std::error::Error>> {
-        let temp = TempDir::new("below");
-        let path = temp.path();
-        fs::create_dir_all(path.join("a/deep"))?;
-        fs::write(path.join("a/deep/f"), "1")?;
-        let root = crate::fs::open_dir(path)?;
-        let only = |path: &Path, is_dir: bool| {
-            if path.ends_with("f") {
-                Include::Yes
-            } else if is_dir {
-                Include::Below
-            } else {
-                Include::No
-            }
-        };
-        let digest = || content_digest(&root, Path::new(""), &only);
-        let before = digest()?;
-        fs::create_dir_all(path.join("b/empty"))?;
-        fs::write(path.join("b/other"), "")?;
-        assert_eq!(digest()?, before);
-        fs::write(path.join("b/f"), "")?;
-        assert_ne!(digest()?, before);
-        Ok(())
     }
 
     #[test]
@@ -393,31 +257,14 @@ mod tests {
         }
         assert_eq!(select(place(&root, "", &shown), "f*")?, Vec::<PathBuf>::new());
         assert_eq!(select(place(&root, "", &shown), "l*")?, [PathBuf::from("link")]);
-        let digest = || content_digest(&root, Path::new("link"), &shown);
+        let index = Index::default();
+        let contents = Contents { root: &root, index: &index, threads: 1 };
+        let digest = || contents.digest(Path::new("link"), &shown);
         let before = digest()?;
         fs::write(path.join("d/secret"), "2")?;
         assert_eq!(digest()?, before);
         fs::write(path.join("d/shown"), "")?;
         assert_ne!(digest()?, before);
-        Ok(())
-    }
-
-    #[test]
-    fn content_decides_and_times_do_not() -> Result<(), Box<dyn std::error::Error>> {
-        let temp = TempDir::new("content");
-        let path = temp.path();
-        fs::create_dir(path.join("d"))?;
-        fs::write(path.join("d/f"), "1")?;
-        let root = crate::fs::open_dir(path)?;
-        let digest = || content_digest(&root, Path::new("d"), &all);
-        let first = digest()?;
-        fs::File::open(path.join("d/f"))?.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
-        assert_eq!(digest()?, first);
-        fs::write(path.join("d/f"), "2")?;
-        let second = digest()?;
-        assert_ne!(second, first);
-        fs::rename(path.join("d/f"), path.join("d/g"))?;
-        assert_ne!(digest()?, second);
         Ok(())
     }
 }

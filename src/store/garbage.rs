@@ -84,7 +84,7 @@ impl Store {
         for named in self.named()? {
             self.mark(&named.manifest, &mut blobs, &mut trees);
         }
-        let mut pruned = Pruned::default();
+        let mut pruned = Pruned { bytes: self.forget_contexts()?, ..Pruned::default() };
         for path in list(&self.root().join("yado/steps"))? {
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
             pruned.steps += 1;
@@ -244,7 +244,7 @@ fn children(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 /// Bytes on disk of a file or tree; what cannot be read counts nothing.
-fn disk_size(path: &Path) -> u64 {
+pub(super) fn disk_size(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
     let own = metadata.blocks() * 512;
     if !metadata.is_dir() {

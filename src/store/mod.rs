@@ -10,6 +10,7 @@
 //!     ├── layers/IDS-BOOT/HEX/      a layer's tree by diff_id; IDS is the id mapping
 //!     ├── layers/IDS-BOOT/HEX.owners   owners that its files cannot carry, if there are any
 //!     ├── caches/IDS/NAME/          what RUN --mount=type=cache keeps
+//!     ├── contexts/HEX              what is known of a context's files without reading them
 //!     ├── steps/HEX                 what a step made, by its cache key
 //!     ├── origins/HEX               where a blob can be had
 //!     └── work/NAME/                files of one running process, locked by it
@@ -29,6 +30,7 @@
 mod access;
 mod blob;
 mod cache;
+mod contexts;
 mod garbage;
 mod names;
 mod origins;
