@@ -180,6 +180,8 @@ pub struct Entry {
     pub name: CString,
     /// Whether it is a directory (and not a link to one).
     pub is_dir: bool,
+    /// Whether it is a regular file.
+    pub is_file: bool,
 }
 
 /// The entries of `dir`, sorted by the bytes of their names.
@@ -191,23 +193,19 @@ pub fn list(dir: impl AsFd) -> io::Result<Vec<Entry>> {
         if matches!(entry.file_name().to_bytes(), b"." | b"..") {
             continue;
         }
-        let is_dir = match entry.file_type() {
-            FileType::Unknown => {
-                let stat =
-                    rustix::fs::statat(dir.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
-                FileType::from_raw_mode(stat.st_mode).is_dir()
-            }
+        let name = entry.file_name();
+        let stat = || rustix::fs::statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = match entry.file_type() {
+            FileType::Unknown => FileType::from_raw_mode(stat()?.st_mode),
             // overlayfs lists a whiteout that has nothing to hide, and then denies it.
-            FileType::CharacterDevice => {
-                let name = entry.file_name();
-                match rustix::fs::statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => continue,
-                    other => FileType::from_raw_mode(other?.st_mode).is_dir(),
-                }
-            }
-            kind => kind.is_dir(),
+            FileType::CharacterDevice => match stat() {
+                Err(Errno::NOENT) => continue,
+                other => FileType::from_raw_mode(other?.st_mode),
+            },
+            kind => kind,
         };
-        entries.push(Entry { name: entry.file_name().to_owned(), is_dir });
+        let (is_dir, is_file) = (kind.is_dir(), kind.is_file());
+        entries.push(Entry { name: name.to_owned(), is_dir, is_file });
     }
     entries.sort_unstable();
     Ok(entries)

@@ -226,7 +226,6 @@ impl Target<'_> {
                 };
                 let everything: Filter<'_> = Box::new(|_, _| Include::Yes);
                 self.put(origin, &everything, &name, |duplicator, parent, name, at| {
-                    duplicator.make_room(parent, name, at)?;
                     duplicator.file(content, &stat, parent, name, at)
                 })
             }
@@ -258,7 +257,6 @@ impl Target<'_> {
                 }
                 let name = path.file_name().unwrap_or_default();
                 self.put(origin, include, name, |duplicator, parent, name, at| {
-                    duplicator.make_room(parent, name, at)?;
                     duplicator.file(opened, &stat, parent, name, at)
                 })
             }
@@ -380,6 +378,7 @@ impl Target<'_> {
             include,
             base,
             links: HashMap::new(),
+            buffer: Vec::new(),
         }
     }
 

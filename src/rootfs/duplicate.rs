@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use rustix::io::Errno;
 
 use super::Chmod;
 use super::owner::{self, Owners};
+
+/// How much of a file is read at once.
+const BUFFER: usize = 128 * 1024;
 
 /// What could not be copied.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,8 @@ pub(super) struct Duplicator<'a> {
     pub(super) base: &'a OwnedFd,
     /// The first copy of each file with several names.
     pub(super) links: HashMap<(u64, u64), PathBuf>,
+    /// What a small file's content goes through.
+    pub(super) buffer: Vec<u8>,
 }
 
 /// A directory of the destination.
@@ -155,6 +160,7 @@ fn whole_tree<'a>(
         include: &|_, _| Include::Yes,
         base: to,
         links: HashMap::new(),
+        buffer: Vec::new(),
     }
 }
 
@@ -170,64 +176,67 @@ impl Duplicator<'_> {
         let entries = crate::fs::list(from).map_err(|e| io_error("list", at, e))?;
         for entry in entries {
             let name = Path::new(OsStr::from_bytes(entry.name.to_bytes()));
-            self.entry(from, &entry.name, &source.join(name), to, &entry.name, &at.join(name))?;
+            self.entry(from, &entry, &source.join(name), to, &at.join(name))?;
         }
         Ok(())
     }
 
-    /// Copies one entry, under a name that may be another.
-    pub(super) fn entry(
+    /// Copies one entry of a directory to another one.
+    fn entry(
         &mut self,
         from: &OwnedFd,
-        name: &CStr,
+        entry: &crate::fs::Entry,
         source: &Path,
         to: &OwnedFd,
-        new_name: &CStr,
         at: &Path,
     ) -> Result<(), DuplicateError> {
-        let mut stat =
-            self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let part = (self.include)(source, kind.is_dir());
+        let name = entry.name.as_c_str();
+        let part = (self.include)(source, entry.is_dir);
         match part {
             Include::No => return Ok(()),
-            Include::Below if !(kind.is_dir() && self.any_below(from, name, source)?) => {
+            Include::Below if !(entry.is_dir && self.any_below(from, name, source)?) => {
                 return Ok(());
             }
             Include::Yes | Include::Below => {}
         }
-        if kind.is_dir() {
+        if entry.is_file {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let file =
+                self.check("open", at, rustix::fs::openat(from, name, flags, Mode::empty()))?;
+            let stat = self.check("read", at, rustix::fs::fstat(&file))?;
+            if self.hard_links && stat.st_nlink > 1 && self.link(&stat, to, name, at)? {
+                return Ok(());
+            }
+            return self.file(file, &stat, to, name, at);
+        }
+        if entry.is_dir {
             let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", at, e))?;
-            return self.dir(&dir, &stat, (source, part), to, new_name, at);
+            let stat = self.check("read", at, rustix::fs::fstat(&dir))?;
+            return self.dir(&dir, &stat, (source, part), to, name, at);
         }
+        let mut stat =
+            self.check("read", at, rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
         if self.form == Form::Layer && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
-            return crate::fs::remove_tree(to, new_name).map_err(|e| io_error("remove", at, e));
+            return crate::fs::remove_tree(to, name).map_err(|e| io_error("remove", at, e));
         }
-        self.make_room(to, new_name, at)?;
-        if self.owner.is_none() && kind != FileType::RegularFile {
+        self.make_room(to, name, at)?;
+        if self.owner.is_none() {
             let noted = self.from_owners.noted(from, name);
             let noted = noted.map_err(|e| io_error("find the owner of", at, e))?;
             (stat.st_uid, stat.st_gid) = noted.unwrap_or((stat.st_uid, stat.st_gid));
         }
-        let file = match kind {
-            FileType::RegularFile => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-                self.check("open", at, rustix::fs::openat(from, name, flags, Mode::empty()))?
-            }
-            FileType::Symlink => return self.symlink(from, name, &stat, to, new_name, at),
+        match kind {
+            FileType::Symlink => self.symlink(from, name, &stat, to, at),
             FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => {
-                return self.node(kind, &stat, to, new_name, at);
+                self.node(kind, &stat, to, name, at)
             }
             // A socket is of no use without its process.
-            _ => return Ok(()),
-        };
-        if self.hard_links && stat.st_nlink > 1 && self.link(&stat, to, new_name, at)? {
-            return Ok(());
+            _ => Ok(()),
         }
-        self.file(file, &stat, to, new_name, at)
     }
 
-    /// Copies the regular file `file` to a name that is free.
+    /// Copies the regular file `file` to `name`, where nothing or another file is.
     pub(super) fn file(
         &mut self,
         file: OwnedFd,
@@ -238,15 +247,50 @@ impl Duplicator<'_> {
     ) -> Result<(), DuplicateError> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let new =
-            self.check("create", at, rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR))?;
-        let (mut from, mut into) = (File::from(file), File::from(new));
-        io::copy(&mut from, &mut into).map_err(|e| io_error("write", at, e))?;
-        self.give(&from, stat, to, name, at)?;
         let mode = self.mode(stat.st_mode, false);
-        self.check("set the mode of", at, rustix::fs::fchmod(&into, mode))?;
+        // Those of set-id programs come last: a change of the owner takes them away.
+        let bits = (mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO)) | Mode::WUSR;
+        let new = match rustix::fs::openat(to, name, flags, bits) {
+            Err(Errno::EXIST) => {
+                self.make_room(to, name, at)?;
+                rustix::fs::openat(to, name, flags, bits)
+            }
+            other => other,
+        };
+        let (from, into) = (File::from(file), File::from(self.check("create", at, new)?));
+        self.content(&from, &into, stat.st_size as u64).map_err(|e| io_error("write", at, e))?;
+        // As the file was made it may be all that it should be.
+        let made = self.check("read", at, rustix::fs::fstat(&into))?;
+        self.give(&from, stat, (to, name, Some(&made)), at)?;
+        if made.st_mode & 0o7777 != mode.as_raw_mode() {
+            self.check("set the mode of", at, rustix::fs::fchmod(&into, mode))?;
+        }
         self.copy_xattrs(&from, &into, at)?;
         self.check("set the times of", at, rustix::fs::futimens(&into, &self.times(stat)))
+    }
+
+    /// Copies all of a file that had `size` bytes when it was opened.
+    fn content(&mut self, mut from: &File, mut into: &File, size: u64) -> io::Result<()> {
+        if size > BUFFER as u64 {
+            // The standard library shares the blocks or copies in the kernel
+            // (copy_file_range, sendfile) where that can be done.
+            return io::copy(&mut from, &mut into).map(drop);
+        }
+        // To ask the kernel for that costs more than a small file does.
+        self.buffer.resize(BUFFER, 0);
+        let mut total = 0;
+        loop {
+            let count = match from.read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            into.write_all(&self.buffer[..count])?;
+            total += count as u64;
+            // A short read that ends where the file does: the next would find nothing.
+            if count == 0 || count < BUFFER && total == size {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes another name of a file that was copied before.
@@ -259,7 +303,14 @@ impl Duplicator<'_> {
     ) -> Result<bool, DuplicateError> {
         let key = (stat.st_dev, stat.st_ino);
         if let Some(first) = self.links.get(&key) {
-            let linked = rustix::fs::linkat(self.base, first, to, name, AtFlags::empty());
+            let link = || rustix::fs::linkat(self.base, first, to, name, AtFlags::empty());
+            let linked = match link() {
+                Err(Errno::EXIST) => {
+                    self.make_room(to, name, at)?;
+                    link()
+                }
+                other => other,
+            };
             self.check("link", at, linked)?;
             return Ok(true);
         }
@@ -344,7 +395,7 @@ impl Duplicator<'_> {
         to: &OwnedFd,
         at: &Path,
     ) -> Result<(), DuplicateError> {
-        self.give(from, stat, to, c".", at)?;
+        self.give(from, stat, (to, c".", None), at)?;
         self.check("set the mode of", at, rustix::fs::fchmod(to, self.mode(stat.st_mode, true)))?;
         self.copy_xattrs(from, to, at)?;
         self.check("set the times of", at, rustix::fs::futimens(to, &self.times(stat)))
@@ -356,19 +407,15 @@ impl Duplicator<'_> {
         name: &CStr,
         stat: &Stat,
         to: &OwnedFd,
-        new_name: &CStr,
         at: &Path,
     ) -> Result<(), DuplicateError> {
         let target = self.check("read", at, rustix::fs::readlinkat(from, name, Vec::new()))?;
-        self.check("create", at, rustix::fs::symlinkat(&target, to, new_name))?;
+        self.check("create", at, rustix::fs::symlinkat(&target, to, name))?;
         let (uid, gid) = self.owner.unwrap_or((stat.st_uid, stat.st_gid));
-        self.give_ids(to, new_name, uid, gid, at)?;
+        self.give_ids(to, name, uid, gid, at)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        self.check(
-            "set the times of",
-            at,
-            rustix::fs::utimensat(to, new_name, &self.times(stat), flags),
-        )
+        let set = rustix::fs::utimensat(to, name, &self.times(stat), flags);
+        self.check("set the times of", at, set)
     }
 
     fn node(
@@ -427,12 +474,12 @@ impl Duplicator<'_> {
         }
     }
 
+    /// Sets the owner of a file or directory; a new one, as it was `made`, may have it.
     fn give(
         &self,
         from: impl std::os::fd::AsFd,
         stat: &Stat,
-        to: &OwnedFd,
-        name: &CStr,
+        (to, name, made): (&OwnedFd, &CStr, Option<&Stat>),
         at: &Path,
     ) -> Result<(), DuplicateError> {
         let (uid, gid) = self
@@ -441,6 +488,9 @@ impl Duplicator<'_> {
                 || if self.from_owners.are_single() { owner::recorded_of(&from) } else { None },
             )
             .unwrap_or((stat.st_uid, stat.st_gid));
+        if made.is_some_and(|made| self.owners.has_new(made, uid, gid)) {
+            return Ok(());
+        }
         self.give_ids(to, name, uid, gid, at)
     }
 

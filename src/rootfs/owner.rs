@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Gid, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::Ledger;
@@ -36,6 +36,14 @@ impl Owners<'_> {
     /// Whether every file on disk has the same owner.
     pub fn are_single(self) -> bool {
         matches!(self, Self::Single(_))
+    }
+
+    /// Whether a new regular file, of which nothing is recorded, belongs to `uid` and `gid`.
+    pub(super) fn has_new(self, made: &Stat, uid: u32, gid: u32) -> bool {
+        match self {
+            Self::Real => (made.st_uid, made.st_gid) == (uid, gid),
+            Self::Single(_) => (uid, gid) == (0, 0),
+        }
     }
 
     /// The owner noted of `name` in `dir`, which is neither a regular file nor

@@ -87,21 +87,8 @@ impl<'a, W: Write> Archive<'a, W> {
         stat: &Stat,
         path: &[u8],
     ) -> Result<(), SnapshotError> {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if stat.st_nlink > 1 && kind != FileType::Socket {
-            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                let target = first.clone();
-                let mut entry =
-                    self.entry(path, Kind::Hardlink { target }, stat, None::<&OwnedFd>)?;
-                if let Some(owner) = self.recorded(dir, name, kind, path) {
-                    (entry.uid, entry.gid) = owner;
-                }
-                return self.append(&entry, io::empty());
-            }
-            self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
-        }
         let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
-        let kind = match kind {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => return self.regular(dir, name, path),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new())
@@ -113,36 +100,32 @@ impl<'a, W: Write> Archive<'a, W> {
             FileType::BlockDevice => Kind::Block { major, minor },
             _ => return Ok(()),
         };
+        let first = self.first_name(stat, path);
+        let is_other = first.is_some();
+        let kind = first.map_or(kind, |target| Kind::Hardlink { target });
         let mut entry = self.entry(path, kind, stat, None::<&OwnedFd>)?;
         if let Some(owner) = self.noted(path) {
             (entry.uid, entry.gid) = owner;
         }
         self.append(&entry, io::empty())?;
-        if let Some(times) = self.new_times(stat) {
+        if let Some(times) = self.new_times(stat).filter(|_| !is_other) {
             rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|e| read_error("set the times of", path, e.into()))?;
         }
         Ok(())
     }
 
-    /// The owner that is recorded beside a file, for its other names: the first
-    /// one's entry reads it with the content.
-    fn recorded(
-        &self,
-        dir: &OwnedFd,
-        name: &CStr,
-        kind: FileType,
-        path: &[u8],
-    ) -> Option<(u32, u32)> {
-        if kind != FileType::RegularFile {
-            return self.noted(path);
-        }
-        if !self.owners.are_single() {
+    /// The name under which a file is in the archive already; else `path` is the first.
+    fn first_name(&mut self, stat: &Stat, path: &[u8]) -> Option<Vec<u8>> {
+        if stat.st_nlink < 2 {
             return None;
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, name, flags, Mode::empty()).ok()?;
-        crate::rootfs::recorded_of(&file)
+        let file = (stat.st_dev, stat.st_ino);
+        if let Some(first) = self.links.get(&file) {
+            return Some(first.clone());
+        }
+        self.links.insert(file, path.to_vec());
+        None
     }
 
     /// The owner that is noted of what can carry no record.
@@ -153,11 +136,26 @@ impl<'a, W: Write> Archive<'a, W> {
         }
     }
 
-    fn regular(&mut self, dir: &OwnedFd, name: &CStr, path: &[u8]) -> Result<(), SnapshotError> {
+    /// Writes a regular file.
+    pub(super) fn regular(
+        &mut self,
+        dir: &OwnedFd,
+        name: &CStr,
+        path: &[u8],
+    ) -> Result<(), SnapshotError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::empty())
             .map_err(|e| read_error("open", path, e.into()))?;
         let stat = rustix::fs::fstat(&file).map_err(|e| read_error("read", path, e.into()))?;
+        if let Some(target) = self.first_name(&stat, path) {
+            let mut entry = self.entry(path, Kind::Hardlink { target }, &stat, None::<&OwnedFd>)?;
+            if self.owners.are_single()
+                && let Some(owner) = crate::rootfs::recorded_of(&file)
+            {
+                (entry.uid, entry.gid) = owner;
+            }
+            return self.append(&entry, io::empty());
+        }
         let size = stat.st_size as u64;
         let entry = self.entry(path, Kind::File { size }, &stat, Some(&file))?;
         let mut file = File::from(file);

@@ -81,6 +81,10 @@ impl<W: Write> Walk<'_, W> {
                 self.directory(&below, &path)?;
                 continue;
             }
+            if entry.is_file {
+                self.archive.regular(dir, &entry.name, &path)?;
+                continue;
+            }
             let stat = rustix::fs::statat(dir, &entry.name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|e| read_error("read", &path, e.into()))?;
             if is_whiteout(&stat) {
