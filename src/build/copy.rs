@@ -9,16 +9,18 @@ use super::base::{Image, Layer};
 use super::contexts::Opened;
 use super::stage::{Context, StageResult};
 use super::steps::{open, passwd_error};
-use super::tree::{Bottom, Tree};
+use super::tree::{Bottom, Tree, write_layer};
 use super::{BuildError, work_file};
 use crate::cache::Key;
 use crate::context::{self, ContextError, Place, find, select};
 use crate::dockerfile::{Ignore, has_wildcard};
 use crate::image::Digest;
+use crate::layer::WriteError;
 use crate::plan::{Copy, CopySource, FileSource};
-use crate::report::Event;
+use crate::report::{Event, Phase};
 use crate::rootfs::{Chmod, CopyRequest, Filter, Include, Origin, Owners, Source, Users};
-use crate::snapshot::Times;
+use crate::sandbox::Identity;
+use crate::snapshot::{FreshCopy, SnapshotError, Times};
 
 /// In a source of `--parents`: what is before it is not made in the destination.
 const PIVOT: &str = "/./";
@@ -108,26 +110,105 @@ pub(super) fn run(
 ) -> Result<Option<Layer>, BuildError> {
     let (env, compression) = (context.env, context.request.compression);
     let mut alone = Tree::new(context.request.timestamps.times(state.epoch));
+    alone.step = Some(context.step);
     let (tree, below): (_, &[Layer]) =
         if copy.link { (&mut alone, &[]) } else { (tree, &state.layers) };
+    let seen = below.get(tree.unseen..).unwrap_or_default();
     let ((), changed) = match &copy.from {
         FileSource::Context | FileSource::Named(_) => {
             let files = Files::of_context(copy, context)?;
+            if let Some(layer) = without_files(copy, &files, seen, state, context)? {
+                return Ok(layer);
+            }
             tree.change(below, Bottom::Empty, env, |path, owners| {
                 apply(path, copy, &files, owners, state, context)
             })?
         }
         from => {
             let layers = source_layers(from, context)?;
-            Tree::new(Times::Keep).read(layers, env, |source, source_owners| {
+            let mut from = Tree::new(Times::Keep);
+            from.step = Some(context.step);
+            let done = from.read(layers, env, |source, source_owners| {
                 let files = Files::of_tree(copy, source, source_owners)?;
-                tree.change(below, Bottom::Empty, env, |path, owners| {
+                if let Some(layer) = without_files(copy, &files, seen, state, context)? {
+                    return Ok(Err(layer));
+                }
+                let changed = tree.change(below, Bottom::Empty, env, |path, owners| {
                     apply(path, copy, &files, owners, state, context)
-                })
-            })?
+                });
+                changed.map(Ok)
+            })?;
+            match done {
+                Ok(changed) => changed,
+                Err(layer) => return Ok(layer),
+            }
         }
     };
     tree.commit(&changed, below, compression, env)
+}
+
+/// Writes the layer straight from the sources, where there is nothing below it and no
+/// step looks at its files: what it made then, if it was as simple as that.
+fn without_files(
+    copy: &Copy,
+    files: &Files<'_>,
+    below: &[Layer],
+    state: &StageResult,
+    context: &Context<'_>,
+) -> Result<Option<Option<Layer>>, BuildError> {
+    let env = context.env;
+    let [CopySource::Path(source)] = copy.sources.as_slice() else { return Ok(None) };
+    if !below.is_empty() || context.files_wanted || copy.parents || copy.unpack {
+        return Ok(None);
+    }
+    let chosen = files.choose(&source.value)?;
+    let [chosen] = chosen.as_slice() else { return Ok(None) };
+    // There is no /etc/passwd, as anywhere in the work directory.
+    let owner = owner(copy, &open(env.store.work().path())?)?;
+    let single = env.isolation.identity == Identity::Single;
+    if owner.is_some_and(|(uid, gid)| !single && !env.isolation.ids.holds(uid, gid)) {
+        return Ok(None);
+    }
+    let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
+    let fresh = FreshCopy {
+        origin: files.origin(epoch(state, context)),
+        source: &chosen.base,
+        include: &files.include(chosen),
+        destination: Path::new(&copy.destination),
+        destination_is_directory: copy.destination_is_directory,
+        owner,
+        chmod: chmod.as_ref(),
+    };
+    if !fresh.is_simple() {
+        return Ok(None);
+    }
+    let times = context.request.timestamps.times(state.epoch);
+    context.enter(Phase::Snapshot);
+    let layer = write_layer(context.request.compression, Some(context.step), env, |tar| {
+        fresh.write(times, tar).map_err(|error| match (error, files.context()) {
+            (SnapshotError::Write(WriteError::Changed { .. }), Some(_)) => {
+                ContextError::Changed.into()
+            }
+            (error, _) => error.into(),
+        })
+    })?;
+    Ok(Some(layer))
+}
+
+/// The owner that `--chown` names in the tree at `root`.
+fn owner(copy: &Copy, root: &OwnedFd) -> Result<Option<(u32, u32)>, BuildError> {
+    Ok(match &copy.chown {
+        Some(text) => Some(Users::read(root).map_err(passwd_error)?.owner(text)?),
+        None => None,
+    })
+}
+
+/// The time of files of a context, whose own is accidental.
+fn epoch(state: &StageResult, context: &Context<'_>) -> Option<i64> {
+    match context.request.timestamps {
+        super::Timestamps::Epoch(_) => Some(state.epoch),
+        super::Timestamps::Keep(_) => None,
+    }
 }
 
 /// The layers of the stage or image that a step takes files from.
@@ -389,16 +470,9 @@ fn apply(
     context: &Context<'_>,
 ) -> Result<(), BuildError> {
     let root = open(path)?;
-    let owner = match &copy.chown {
-        Some(text) => Some(Users::read(&root).map_err(passwd_error)?.owner(text)?),
-        None => None,
-    };
+    let owner = owner(copy, &root)?;
     let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
-    // The times of a checkout are accidental.
-    let epoch = match context.request.timestamps {
-        super::Timestamps::Epoch(_) => Some(state.epoch),
-        super::Timestamps::Keep(_) => None,
-    };
+    let epoch = epoch(state, context);
     // The directories of repositories, which must outlive the sources.
     let mut checkouts = Vec::new();
     for source in &copy.sources {

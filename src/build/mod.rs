@@ -303,6 +303,7 @@ fn run_plan(
         board: Board::default(),
         jobs: Jobs::new(request.jobs),
         names: plan.stages.iter().map(|stage| (stage.id, stage.name.clone())).collect(),
+        read: plan.stages.iter().flat_map(plan::Stage::stages_read).collect(),
         once: Once::default(),
         cached: AtomicU32::new(0),
         alone: plan.stages_without_files(),

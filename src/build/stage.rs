@@ -64,6 +64,8 @@ pub(super) struct Shared<'a> {
     pub(super) jobs: Jobs,
     /// What stages are called.
     pub(super) names: BTreeMap<StageId, String>,
+    /// The stages that others begin with or take files from.
+    pub(super) read: BTreeSet<StageId>,
     /// Steps that are at work, by their keys.
     pub(super) once: Once<Digest>,
     /// How many steps were remembered.
@@ -84,6 +86,9 @@ pub(super) struct Context<'a> {
     pub(super) stages: BTreeMap<StageId, Arc<StageResult>>,
     /// Its number in the build.
     pub(super) step: u32,
+    /// Whether the files of the stage are looked at after it. If not they need not be on
+    /// disk; who wants them nevertheless unpacks the layer.
+    pub(super) files_wanted: bool,
 }
 
 /// Runs a stage; its steps have the numbers from `first` on.
@@ -98,7 +103,7 @@ pub(super) fn run(
     let mut tree = Tree::new(request.timestamps.times(result.epoch));
     let total = stage.working_steps();
     let mut number = 0;
-    for step in &stage.steps {
+    for (at, step) in stage.steps.iter().enumerate() {
         env.check_cancelled()?;
         if step.kind == StepKind::Config {
             result.push(step, None);
@@ -119,6 +124,8 @@ pub(super) fn run(
             contexts: &shared.contexts,
             stages,
             step: id,
+            files_wanted: shared.read.contains(&stage.id)
+                || stage.steps[at + 1..].iter().any(Step::reads_stage),
         };
         tree.step = Some(id);
         env.sink.event(Event::StepStarted {

@@ -17,6 +17,7 @@ use crate::report::{Event, Phase, Sink, Transfer, TransferKind, transfer};
 use crate::rootfs::{Ledger, Overlay, Owners, Upper};
 use crate::sandbox::Mount;
 use crate::snapshot::{Counts, Index, Times};
+use crate::store::BlobWriter;
 
 /// Whether trees are stacked by the kernel or copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,7 @@ impl Tree {
         env: &Env,
         action: impl FnOnce(&Path, Owners<'_>) -> Result<T, BuildError>,
     ) -> Result<T, BuildError> {
+        self.enter(Phase::Prepare, env);
         if env.overlays != Overlays::Possible {
             let copied = self.copy_of(layers, env)?;
             return action(&copied.path, env.owners(&copied.ledger));
@@ -183,43 +185,30 @@ impl Tree {
     ) -> Result<Option<Layer>, BuildError> {
         self.enter(Phase::Snapshot, env);
         let layers = layers.get(self.unseen..).unwrap_or_default();
-        let blob = env.store.blob_writer(None)?;
-        let fail = |e: io::Error| BuildError::Io {
-            action: "write a layer to",
-            path: env.store.root().to_owned(),
-            source: e,
-        };
-        let inner = LayerWriter::new(blob, compression, &env.pool);
-        let out = Counting { inner, sink: &env.sink, step: self.step, transfer: None };
-        let mut tar = TarWriter::new(out);
-        let counts = match changed {
-            Changed::Upper(upper, ledger) => {
-                let below = stack(layers, self.step, env)?;
-                let owners = env.owners(ledger);
-                crate::snapshot::write_upper(upper, &below, self.times, owners, &mut tar)?
-            }
-            Changed::Indexed(index) => {
-                let times = self.times;
-                let copied = self.copied()?;
-                let owners = env.owners(&copied.ledger);
-                crate::snapshot::write_changes(&copied.path, index, times, owners, &mut tar)?
-            }
-        };
-        if counts == Counts::default() {
-            return Ok(None);
-        }
-        let out = tar.finish().map_err(crate::snapshot::SnapshotError::from)?;
-        let (diff_id, blob) = out.inner.finish().map_err(fail)?;
-        let (digest, size) = blob.finish()?;
-        let blob = Descriptor::new(compression.media_type(), digest, size);
+        let (step, times) = (self.step, self.times);
+        let layer = write_layer(compression, step, env, |tar| {
+            Ok(match changed {
+                Changed::Upper(upper, ledger) => {
+                    let below = stack(layers, step, env)?;
+                    let owners = env.owners(ledger);
+                    crate::snapshot::write_upper(upper, &below, times, owners, tar)?
+                }
+                Changed::Indexed(index) => {
+                    let copied = self.copied()?;
+                    let owners = env.owners(&copied.ledger);
+                    crate::snapshot::write_changes(&copied.path, index, times, owners, tar)?
+                }
+            })
+        })?;
+        let Some(layer) = layer else { return Ok(None) };
         match (changed, &mut self.copied) {
             (Changed::Upper(upper, ledger), _) => {
-                env.store.put_tree(&diff_id, upper, &ledger.records())?;
+                env.store.put_tree(&layer.diff_id, upper, &ledger.records())?;
             }
             (Changed::Indexed(_), Some(copied)) => copied.applied += 1,
             (Changed::Indexed(_), None) => {}
         }
-        Ok(Some(Layer { diff_id, blob }))
+        Ok(Some(layer))
     }
 
     /// The root of the upper directory is the root that is seen: it gets what the
@@ -289,6 +278,29 @@ impl Tree {
         }
         Ok(copied)
     }
+}
+
+/// An archive that becomes a layer.
+pub(super) type Archive<'a> = TarWriter<Counting<'a, LayerWriter<BlobWriter>>>;
+
+/// Writes what `fill` puts into an archive as a layer of `step`; `None` when that is nothing.
+pub(super) fn write_layer(
+    compression: Compression,
+    step: Option<u32>,
+    env: &Env,
+    fill: impl FnOnce(&mut Archive<'_>) -> Result<Counts, BuildError>,
+) -> Result<Option<Layer>, BuildError> {
+    let blob = env.store.blob_writer(None)?;
+    let inner = LayerWriter::new(blob, compression, &env.pool);
+    let mut tar = TarWriter::new(Counting { inner, sink: &env.sink, step, transfer: None });
+    if fill(&mut tar)? == Counts::default() {
+        return Ok(None);
+    }
+    let out = tar.finish().map_err(crate::snapshot::SnapshotError::from)?;
+    let done = out.inner.finish();
+    let (diff_id, blob) = done.map_err(io_error("write a layer to", env.store.root()))?;
+    let (digest, size) = blob.finish()?;
+    Ok(Some(Layer { diff_id, blob: Descriptor::new(compression.media_type(), digest, size) }))
 }
 
 /// Of equal layers the topmost: it does again all that those below it did, and
@@ -420,7 +432,7 @@ pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
 
 /// Reports what passes through, from the first byte on: a step that changed
 /// nothing has no layer to tell of.
-struct Counting<'a, W> {
+pub(super) struct Counting<'a, W> {
     inner: W,
     sink: &'a Arc<dyn Sink>,
     step: Option<u32>,

@@ -73,40 +73,44 @@ impl Contents<'_> {
             let dir = open_in_root(self.root, parent, flags, Mode::empty()).map_err(fail)?;
             let real = path.file_name().unwrap_or_default().as_bytes();
             let real = CString::new(real).map_err(|e| fail(e.into()))?;
-            let shown = name.to_vec();
+            let (dir, shown) = (Arc::new(dir), name.to_vec());
             let path = path.as_os_str().as_bytes().to_vec();
-            walk.add(Item::Entry { dir: Arc::new(dir), name: real, shown, path });
+            let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+            walk.add(Item::Entry { dir, name: real, is_file, shown, path });
         }
         walk.finish()
     }
 
     /// Looks at an entry, and reads it if its content is not known.
     fn look_at(&self, item: &Item, buffer: &mut Vec<u8>) -> Result<Found, ContextError> {
-        let Item::Entry { dir, name, path, .. } = item else { return Ok(Found::Nothing) };
-        let mut read = || -> io::Result<Found> {
+        let Item::Entry { dir, name, path, is_file, .. } = item else { return Ok(Found::Nothing) };
+        let mut hash = || -> io::Result<Found> {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            // Before it is read: who changes it from now on gives it another stamp.
+            let stat = rustix::fs::fstat(&file)?;
+            let sum = sum(&mut File::from(file), &stat, buffer)?;
+            Ok(Found::file(&stat, sum, true))
+        };
+        let mut look = || -> io::Result<Found> {
+            if *is_file && !self.index.knows(path) {
+                return hash();
+            }
             let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
                     let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
                     Ok(Found::Link(target.into_bytes()))
                 }
-                FileType::RegularFile => {
-                    if let Some(sum) = self.index.get(path, &Stamp::of(&stat)) {
-                        return Ok(Found::file(&stat, sum, false));
-                    }
-                    let flags =
-                        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                    let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-                    // Before it is read: who changes it from now on gives it another stamp.
-                    let stat = rustix::fs::fstat(&file)?;
-                    let sum = sum(&mut File::from(file), &stat, buffer)?;
-                    Ok(Found::file(&stat, sum, true))
-                }
+                FileType::RegularFile => match self.index.get(path, &Stamp::of(&stat)) {
+                    Some(sum) => Ok(Found::file(&stat, sum, false)),
+                    None => hash(),
+                },
                 _ => Ok(Found::Other { mode: stat.st_mode, device: stat.st_rdev }),
             }
         };
         let path = || OsStr::from_bytes(path).into();
-        read().map_err(|source| ContextError::Read { path: path(), source })
+        look().map_err(|source| ContextError::Read { path: path(), source })
     }
 
     /// Looks at all entries, on several threads where there are many.
@@ -143,7 +147,7 @@ enum Item {
     /// It ends.
     Leave,
     /// Anything else; `shown` is the name that counts, and `path` where it is below the context.
-    Entry { dir: Arc<OwnedFd>, name: CString, shown: Vec<u8>, path: Vec<u8> },
+    Entry { dir: Arc<OwnedFd>, name: CString, is_file: bool, shown: Vec<u8>, path: Vec<u8> },
 }
 
 /// What was found of an item.
@@ -222,7 +226,8 @@ impl Walk<'_> {
             if !entry.is_dir {
                 let (shown, path) = (name.as_bytes().to_vec(), path.into_os_string());
                 let path = std::os::unix::ffi::OsStringExt::into_vec(path);
-                self.add(Item::Entry { dir: Arc::clone(&dir), name: entry.name, shown, path });
+                let (dir, is_file) = (Arc::clone(&dir), entry.is_file);
+                self.add(Item::Entry { dir, name: entry.name, is_file, shown, path });
                 self.flush_if_full()?;
                 continue;
             }

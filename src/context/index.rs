@@ -134,6 +134,11 @@ impl Index {
         (entry.stamp == *stamp).then_some(entry.sum)
     }
 
+    /// Whether anything is known of the file at `path`; else its stat data are of no use.
+    pub(super) fn knows(&self, path: &[u8]) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_path.contains_key(path)
+    }
+
     /// Notes files that were hashed later than `now`.
     pub(super) fn put(
         &self,

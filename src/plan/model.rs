@@ -199,6 +199,20 @@ impl Stage {
     pub fn working_steps(&self) -> u32 {
         self.steps.iter().filter(|step| step.kind != StepKind::Config).count() as u32
     }
+
+    /// The stages whose files it has or takes some of.
+    pub fn stages_read(&self) -> Vec<StageId> {
+        let sources = self.steps.iter().flat_map(Step::file_sources);
+        let stages = sources.filter_map(|source| match source {
+            FileSource::Stage(id) => Some(*id),
+            _ => None,
+        });
+        let base = match self.base {
+            Base::Stage(id) => Some(id),
+            Base::Scratch | Base::Image(_) => None,
+        };
+        stages.chain(base).collect()
+    }
 }
 
 /// What a stage begins with.
@@ -233,6 +247,15 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether what it makes depends on the files that the stage has before it.
+    pub fn reads_stage(&self) -> bool {
+        match &self.kind {
+            StepKind::Run(_) | StepKind::Workdir { .. } => true,
+            StepKind::Copy(copy) => !copy.link,
+            StepKind::Config => false,
+        }
+    }
+
     /// Where the step takes files from, besides the tree that it changes.
     pub fn file_sources(&self) -> Vec<&FileSource> {
         match &self.kind {

@@ -194,9 +194,7 @@ impl Duplicator<'_> {
         let part = (self.include)(source, entry.is_dir);
         match part {
             Include::No => return Ok(()),
-            Include::Below if !(entry.is_dir && self.any_below(from, name, source)?) => {
-                return Ok(());
-            }
+            Include::Below if !entry.is_dir => return Ok(()),
             Include::Yes | Include::Below => {}
         }
         if entry.is_file {
@@ -211,6 +209,9 @@ impl Duplicator<'_> {
         }
         if entry.is_dir {
             let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", at, e))?;
+            if part == Include::Below && !self.any_in(&dir, source)? {
+                return Ok(());
+            }
             let stat = self.check("read", at, rustix::fs::fstat(&dir))?;
             return self.dir(&dir, &stat, (source, part), to, name, at);
         }
@@ -427,6 +428,10 @@ impl Duplicator<'_> {
         at: &Path,
     ) -> Result<(), DuplicateError> {
         let mode = self.mode(stat.st_mode, false);
+        if self.form == Form::Copy && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+            // In a tree that is stacked it is a whiteout; an overlay makes none either.
+            return Err(io_error("create", at, Errno::PERM.into()));
+        }
         match rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev) {
             // A layer keeps its devices in its archive; in a user namespace
             // they cannot be had on disk, and no step needs them: /dev is mounted.
@@ -541,31 +546,9 @@ impl Duplicator<'_> {
         Ok(())
     }
 
-    /// Whether anything below a directory takes part.
-    fn any_below(
-        &self,
-        from: &OwnedFd,
-        name: &CStr,
-        source: &Path,
-    ) -> Result<bool, DuplicateError> {
-        let dir = crate::fs::open_subdir(from, name).map_err(|e| io_error("open", source, e))?;
-        self.any_in(&dir, source)
-    }
-
-    /// The same of an open one.
+    /// Whether anything in a directory takes part.
     pub(super) fn any_in(&self, dir: &OwnedFd, source: &Path) -> Result<bool, DuplicateError> {
-        for entry in crate::fs::list(dir).map_err(|e| io_error("list", source, e))? {
-            let path = source.join(OsStr::from_bytes(entry.name.to_bytes()));
-            let found = match (self.include)(&path, entry.is_dir) {
-                Include::Yes => true,
-                Include::No => false,
-                Include::Below => entry.is_dir && self.any_below(dir, &entry.name, &path)?,
-            };
-            if found {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        any_in(dir, source, self.include).map_err(|e| io_error("list", source, e))
     }
 
     #[expect(clippy::unused_self, reason = "reads better where it is called")]
@@ -577,6 +560,28 @@ impl Duplicator<'_> {
     ) -> Result<T, DuplicateError> {
         result.map_err(|e| io_error(action, at, e.into()))
     }
+}
+
+/// Whether anything in the directory `dir` takes part; `source` is its path.
+pub fn any_in(
+    dir: &OwnedFd,
+    source: &Path,
+    include: &dyn Fn(&Path, bool) -> Include,
+) -> io::Result<bool> {
+    for entry in crate::fs::list(dir)? {
+        let path = source.join(OsStr::from_bytes(entry.name.to_bytes()));
+        let found = match include(&path, entry.is_dir) {
+            Include::Yes => true,
+            Include::No => false,
+            Include::Below => {
+                entry.is_dir && any_in(&crate::fs::open_subdir(dir, &entry.name)?, &path, include)?
+            }
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> DuplicateError {

@@ -17,7 +17,7 @@ mod users;
 
 pub use chmod::{Chmod, ChmodError};
 pub use copy::{Copied, CopyError, CopyRequest, Filter, Origin, Source, archive, copy, make_dirs};
-pub use duplicate::{DuplicateError, Include, export, merge};
+pub use duplicate::{DuplicateError, Include, any_in, export, merge};
 pub use ledger::Ledger;
 pub use overlay::{Overlay, Upper};
 pub use owner::{Owners, give, recorded_of};

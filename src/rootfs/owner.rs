@@ -48,7 +48,7 @@ impl Owners<'_> {
 
     /// The owner noted of `name` in `dir`, which is neither a regular file nor
     /// a directory; `None` when the one on disk counts.
-    pub(super) fn noted(self, dir: impl AsFd, name: &CStr) -> io::Result<Option<(u32, u32)>> {
+    pub fn noted(self, dir: impl AsFd, name: &CStr) -> io::Result<Option<(u32, u32)>> {
         match self {
             Self::Real => Ok(None),
             Self::Single(ledger) => ledger.get_in(dir, name),

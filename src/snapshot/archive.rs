@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, major, minor};
 
 use super::SnapshotError;
+use crate::fs::Xattrs;
 use crate::layer::{CAPABILITY_XATTR, Entry, Kind, TarWriter, capability_v2};
 use crate::rootfs::Owners;
 
@@ -24,7 +25,7 @@ pub enum Times {
 }
 
 impl Times {
-    fn apply(self, seconds: i64) -> i64 {
+    pub(super) fn apply(self, seconds: i64) -> i64 {
         match self {
             Self::Keep => seconds,
             Self::Clamp(epoch) => seconds.min(epoch),
@@ -116,7 +117,7 @@ impl<'a, W: Write> Archive<'a, W> {
     }
 
     /// The name under which a file is in the archive already; else `path` is the first.
-    fn first_name(&mut self, stat: &Stat, path: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn first_name(&mut self, stat: &Stat, path: &[u8]) -> Option<Vec<u8>> {
         if stat.st_nlink < 2 {
             return None;
         }
@@ -168,7 +169,11 @@ impl<'a, W: Write> Archive<'a, W> {
         Ok(())
     }
 
-    fn append(&mut self, entry: &Entry, content: impl io::Read) -> Result<(), SnapshotError> {
+    pub(super) fn append(
+        &mut self,
+        entry: &Entry,
+        content: impl io::Read,
+    ) -> Result<(), SnapshotError> {
         self.tar.append(entry, content)?;
         self.counts.entries += 1;
         Ok(())
@@ -191,11 +196,7 @@ impl<'a, W: Write> Archive<'a, W> {
             {
                 (entry.uid, entry.gid) = owner;
             }
-            entry.xattrs = crate::fs::portable_xattrs(&fd)
-                .map_err(|e| read_error("read the attributes of", path, e))?;
-            if let Some(value) = entry.xattrs.get_mut(CAPABILITY_XATTR) {
-                *value = capability_v2(value);
-            }
+            entry.xattrs = xattrs(&fd, path)?;
         }
         Ok(entry)
     }
@@ -208,6 +209,16 @@ impl<'a, W: Write> Archive<'a, W> {
         let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
         (!right).then_some(Timestamps { last_access: time, last_modification: time })
     }
+}
+
+/// The extended attributes that an entry has.
+pub(super) fn xattrs(fd: impl AsFd, path: &[u8]) -> Result<Xattrs, SnapshotError> {
+    let mut xattrs = crate::fs::portable_xattrs(fd)
+        .map_err(|e| read_error("read the attributes of", path, e))?;
+    if let Some(value) = xattrs.get_mut(CAPABILITY_XATTR) {
+        *value = capability_v2(value);
+    }
+    Ok(xattrs)
 }
 
 pub(super) fn read_error(action: &'static str, path: &[u8], source: io::Error) -> SnapshotError {

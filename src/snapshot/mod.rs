@@ -5,18 +5,22 @@
 //! changes by inode, change time and size, and no content is read but what goes
 //! into the layer ([`write_changes`]).
 //!
-//! Both write the same archive for the same changes: entries sorted by name,
+//! What a copy makes where nothing is need not be made on disk at all ([`FreshCopy`]).
+//!
+//! All write the same archive for the same changes: entries sorted by name,
 //! each directory before what is in it, removals as explicit whiteouts (which
 //! the OCI image specification prefers to opaque directories), times in whole
 //! seconds as Docker has them. Each changed file is opened once and read once.
 
 mod archive;
+mod fresh;
 mod index;
 mod upper;
 
 use std::path::PathBuf;
 
 pub use archive::{Counts, Times};
+pub use fresh::FreshCopy;
 pub use index::{Index, write_changes};
 pub use upper::write_upper;
 

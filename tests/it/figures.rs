@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::WorkDir;
+use crate::support::{WorkDir, eventually};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -35,22 +38,13 @@ fn a_large_layer_needs_little_memory() {
 fn a_changed_file_is_read_once() {
     const SIZE: usize = 300_000;
     let work = WorkDir::new();
-    let trace = work.path("trace");
-    let calls =
-        "trace=open,openat,openat2,read,pread64,readv,preadv,mmap,sendfile,splice,copy_file_range";
-    work.build(&format!(
+    let text = format!(
         "FROM {base}\nRUN for i in 1 2 3 4 5; do head -c {SIZE} /dev/urandom > /changed-$i; done\n",
         base = "{base}"
-    ))
-    .under(["strace", "-ff", "-y", "-qq", "-e", calls, "-o", trace.to_str().unwrap()])
-    .succeeds();
-    // A file for each thread, so that no line is cut by another's.
-    let traces = fs::read_dir(work.path("."))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.with_extension("") == trace)
-        .map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
-    let trace: String = traces.collect();
+    );
+    let calls =
+        "open,openat,openat2,read,pread64,readv,preadv,mmap,sendfile,splice,copy_file_range";
+    let trace = traced(&work, &text, calls);
     // In the directory of changes, as opposed to the step's own view of it.
     let in_upper = |line: &&str| line.contains("/upper") && line.contains("changed-");
     let (mut opened, mut read) = (BTreeMap::new(), BTreeMap::new());
@@ -67,4 +61,127 @@ fn a_changed_file_is_read_once() {
     assert_eq!(opened.len(), 5, "{trace}");
     assert!(opened.values().all(|times| *times == 1), "{opened:?}");
     assert!(read.values().all(|bytes| *bytes == SIZE) && read.len() == 5, "{read:?}");
+}
+
+/// A build whose files are as they were opens none of them to read it, nor any that is
+/// ignored; one that may have changed is read, and no other.
+#[test]
+fn a_context_that_did_not_change_is_not_read() {
+    let work = WorkDir::new();
+    for number in 0..200 {
+        work.write(&format!("context/d/{}/f-{number}", number % 7), number.to_string());
+    }
+    work.write("context/.dockerignore", "d/*/hidden-*\n");
+    work.write("context/d/1/hidden-1", "");
+    let text = "FROM scratch\nCOPY d /d/\n";
+    let touched = work.path("context/d/3/f-3");
+    settle(&touched);
+    // To hash it, and to copy it.
+    assert_eq!(opened(&traced(&work, text, "open,openat,openat2")), (400, 200));
+    let first = work.image();
+    assert_eq!(opened(&traced(&work, text, "open,openat,openat2")), (0, 0));
+    // The same content with other times.
+    fs::write(&touched, "3").unwrap();
+    settle(&touched);
+    assert_eq!(opened(&traced(&work, text, "open,openat,openat2")), (1, 1));
+    work.write("context/d/1/hidden-1", "other");
+    assert_eq!(opened(&traced(&work, text, "open,openat,openat2")), (0, 0));
+    assert_eq!(work.image().manifest, first.manifest);
+    fs::write(&touched, "4").unwrap();
+    settle(&touched);
+    assert_eq!(opened(&traced(&work, text, "open,openat,openat2")), (201, 200));
+    assert_eq!(work.image().text("d/3/f-3"), "4");
+    fs::remove_file(work.path("context/.dockerignore")).unwrap();
+    assert_eq!(work.built(text).text("d/1/hidden-1"), "other");
+}
+
+/// What is written at once after a build and has the same size is another file.
+#[test]
+fn a_change_within_a_tick_is_seen() {
+    let work = WorkDir::new();
+    let text = "FROM scratch\nCOPY f /\n";
+    for content in ["1", "2", "3", "4", "5"] {
+        work.write("context/f", content);
+        assert_eq!(work.built(text).text("f"), content);
+    }
+}
+
+/// Where nothing is below a copy and no step looks at its files, none is made.
+#[test]
+fn files_that_no_step_wants_are_not_made() {
+    let work = WorkDir::new();
+    for number in 0..50 {
+        work.write(&format!("context/d/f-{number}"), "x");
+    }
+    let calls = "open,openat,openat2,mkdirat,linkat,symlinkat,mknodat";
+    let made = |text: &str| {
+        let trace = traced(&work, text, calls);
+        trace.lines().filter(|line| line.contains("f-") && line.contains("O_CREAT")).count()
+    };
+    assert_eq!(made("FROM scratch\nCOPY d /d/\nENV a=b\n"), 0);
+    let straight = work.image();
+    assert_eq!(made("FROM scratch\nCOPY d /d/\nWORKDIR /d/e\n"), 50);
+    let layers =
+        |image: &crate::support::Image| image.manifest["layers"].as_array().cloned().unwrap();
+    assert_eq!(layers(&straight)[0], layers(&work.image())[0]);
+    // Another stage's step wants them, and has them.
+    let text = "FROM scratch AS s\nCOPY d /d/\nFROM scratch\nCOPY --from=s /d/f-7 /g-7\n";
+    work.build("FROM scratch\nCOPY d /e/\n").succeeds();
+    assert_eq!(work.built(text).text("g-7"), "x");
+}
+
+/// A large file is moved by the kernel, which shares its blocks where it can.
+#[test]
+fn a_large_file_is_moved_by_the_kernel() {
+    const SIZE: usize = 3_000_000;
+    let work = WorkDir::new();
+    work.write("context/large", vec![b'x'; SIZE]);
+    work.write("context/small", "x");
+    let trace = traced(&work, "FROM scratch\nCOPY large small /\n", "copy_file_range");
+    let moved: usize = trace
+        .lines()
+        .filter(|line| line.contains("large"))
+        .filter_map(|line| line.rsplit_once("= ")?.1.trim().parse::<usize>().ok())
+        .sum();
+    assert_eq!(moved, SIZE, "{trace}");
+    assert!(!trace.contains("small"), "{trace}");
+    assert_eq!(work.image().text("large").len(), SIZE);
+}
+
+/// Builds, and gives the system calls of these names of all threads.
+fn traced(work: &WorkDir, text: &str, calls: &str) -> String {
+    let dir = work.path("trace");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).unwrap();
+    let (calls, trace) = (format!("trace={calls}"), dir.join("of"));
+    work.build(text)
+        .under(["strace", "-ff", "-y", "-qq", "-e", &calls, "-o", trace.to_str().unwrap()])
+        .succeeds();
+    // A file for each thread, so that no line is cut by another's.
+    let traces = fs::read_dir(&dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    traces.map(|trace| String::from_utf8_lossy(&trace).into_owned()).collect()
+}
+
+/// How often files `f-N` and `hidden-N` of the context were opened to be read, and how
+/// many different ones.
+fn opened(trace: &str) -> (usize, usize) {
+    let mut files = BTreeMap::new();
+    for line in trace.lines() {
+        let Some((call, result)) = line.rsplit_once(" = ") else { continue };
+        let is_file = ["/f-", "/hidden-"].iter().any(|name| result.contains(name));
+        if is_file && result.contains("/context/d/") && !call.contains("O_PATH") {
+            *files.entry(result.split_once('<').unwrap().1.to_owned()).or_insert(0) += 1;
+        }
+    }
+    (files.values().sum(), files.len())
+}
+
+/// Waits until the last change of a file is older than the clock of any file system
+/// could hide.
+fn settle(file: &Path) {
+    let changed = fs::metadata(file).unwrap().ctime();
+    eventually("the file is old", || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        (now.as_secs().cast_signed() > changed + 3).then_some(())
+    });
 }
