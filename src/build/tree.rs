@@ -117,6 +117,15 @@ impl Tree {
             }
             return Ok((done, Changed::Indexed(index)));
         }
+        if let ([], Bottom::Empty) = (layers, bottom) {
+            // Nothing to stack: what is made is all that there is.
+            let upper = env.store.work().fresh("step");
+            fs::create_dir(&upper).map_err(io_error("create", &upper))?;
+            self.prepare_root(layers, None, &upper, env).map_err(io_error("prepare", &upper))?;
+            let noted = Ledger::new(&upper).map_err(io_error("open", &upper))?;
+            let done = action(&upper, env.owners(&noted))?;
+            return Ok((done, Changed::Upper(upper, noted)));
+        }
         let mut lowers = vec![bottom.make(env)?];
         lowers.extend(stack(layers, self.step, env)?);
         let (upper, work) = (env.store.work().fresh("upper"), env.store.work().fresh("work"));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -33,6 +33,9 @@ impl Times {
     }
 }
 
+/// Files below this size are read at once.
+const SMALL: usize = 128 * 1024;
+
 /// How much was changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -50,11 +53,14 @@ pub(super) struct Archive<'a, W: Write> {
     /// The first name of each file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     pub(super) counts: Counts,
+    /// What a small file's content goes through.
+    buffer: Vec<u8>,
 }
 
 impl<'a, W: Write> Archive<'a, W> {
     pub(super) fn new(tar: &'a mut TarWriter<W>, times: Times, owners: Owners<'a>) -> Self {
-        Self { tar, times, owners, links: HashMap::new(), counts: Counts::default() }
+        let (links, counts) = (HashMap::new(), Counts::default());
+        Self { tar, times, owners, links, counts, buffer: Vec::new() }
     }
 
     pub(super) fn whiteout(&mut self, path: &[u8]) -> Result<(), SnapshotError> {
@@ -159,14 +165,38 @@ impl<'a, W: Write> Archive<'a, W> {
         }
         let size = stat.st_size as u64;
         let entry = self.entry(path, Kind::File { size }, &stat, Some(&file))?;
-        let mut file = File::from(file);
-        self.append(&entry, &mut file)?;
-        self.counts.bytes += size;
+        let file = File::from(file);
+        self.append_file(&entry, &file, size)?;
         if let Some(times) = self.new_times(&stat) {
             rustix::fs::futimens(&file, &times)
                 .map_err(|e| read_error("set the times of", path, e.into()))?;
         }
         Ok(())
+    }
+
+    /// Adds a file that had `size` bytes when it was opened.
+    pub(super) fn append_file(
+        &mut self,
+        entry: &Entry,
+        mut file: &File,
+        size: u64,
+    ) -> Result<(), SnapshotError> {
+        let mut content = std::mem::take(&mut self.buffer);
+        let mut read = || match usize::try_from(size) {
+            // All of it and no more: what is read to its end at once need not be asked again.
+            Ok(size) if size < SMALL => {
+                content.resize(size + 1, 0);
+                file.read(&mut content).map(|count| (count, count == size))
+            }
+            _ => Ok((0, false)),
+        };
+        let (count, is_all) = read().unwrap_or_default();
+        let head = &content[..count];
+        let done =
+            if is_all { self.append(entry, head) } else { self.append(entry, head.chain(file)) };
+        self.buffer = content;
+        self.counts.bytes += size;
+        done
     }
 
     pub(super) fn append(

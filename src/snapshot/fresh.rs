@@ -163,9 +163,7 @@ impl<W: Write> Writer<'_, '_, W> {
         }
         let size = stat.st_size as u64;
         let entry = self.entry(at, Kind::File { size }, &stat, &file)?;
-        self.archive.append(&entry, File::from(file))?;
-        self.archive.counts.bytes += size;
-        Ok(())
+        self.archive.append_file(&entry, &File::from(file), size)
     }
 
     /// Writes a link, pipe or device. A socket is of no use without its process.
