@@ -3,7 +3,7 @@
 //! A context is a directory, opened once; every path of a Dockerfile is resolved
 //! by the kernel inside it, so that neither `..` nor a link leads out. Which
 //! files take part is decided by `.dockerignore`, and for a tree of a stage by
-//! nothing.
+//! nothing. What they hold is hashed once and then known by their stat data ([`Index`]).
 
 mod digest;
 mod directory;

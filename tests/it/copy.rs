@@ -584,3 +584,55 @@ fn copied_files_hold_what_they_held() {
         assert_eq!((file.uid(), file.gid(), file.mode()), (1000, 50, 0o100_640));
     }
 }
+
+/// Where no step looks at the files that a copy makes, it makes none: its layer is the
+/// same as from files.
+#[test]
+fn a_layer_without_files_is_the_layer_of_the_files() {
+    let work = WorkDir::new();
+    context(&work);
+    tool(Command::new("mkfifo").args(["-m", "640"]).arg(work.path("context/pipe")));
+    work.write("context/dir/long", vec![b'l'; 300_000]);
+    work.write(&format!("context/dir/{}", "n".repeat(150)), "");
+    fs::hard_link(work.path("context/a.txt"), work.path("context/dir/again")).unwrap();
+    work.write("context/.dockerignore", "Dockerfile\npacked/*\n!packed/in\n");
+    let stage = "FROM {base} AS s\n\
+        RUN mkdir /made && cd /made && echo a > a && ln a b && ln -s a l && mkfifo p && \
+        chmod 4750 a && mkdir -m 1777 deep && ln b deep/c\n\
+        COPY --chown=5:50 dir /made/owned/\nFROM scratch\n";
+    for (number, copy) in [
+        "COPY . /",
+        "COPY . /x/y/",
+        "COPY dir /d",
+        "COPY a.txt /f",
+        "COPY a.txt /f/",
+        "COPY a.txt /",
+        "COPY link /f",
+        "COPY --chmod=750 . /m/",
+        "COPY --chmod=u+s,go-rwx . /m/",
+        "COPY --chown=3:4 . /o/p/",
+        "COPY --chown=3:4 --chmod=600 a.txt /o/p/",
+        "COPY --exclude=**/one --exclude=links . /e/",
+        "COPY --exclude=* --exclude=!dir/sub dir /e/",
+        "COPY --link . /l/",
+        "COPY dir/sub/* /glob/",
+        "COPY --from=s /made /",
+        "COPY --from=s /made /way/to/",
+        "COPY --from=s --chown=9:9 --chmod=o-x /made /way/",
+        "COPY --from=s --exclude=a /made /",
+        "COPY --from=s /made/a /",
+        "COPY --from=s / /all/",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let top = |rest: &str| {
+            let text = format!("{stage}{copy}\n{rest}");
+            work.build(&text).flags(["--no-cache"]).succeeds();
+            work.image().manifest["layers"][0].clone()
+        };
+        let straight = top("LABEL a=b\n");
+        assert_eq!(straight, top("WORKDIR /last\n"), "{number}: {copy}");
+        assert!(straight["size"].is_u64(), "{number}: {copy}: no layer");
+    }
+}

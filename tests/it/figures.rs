@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{WorkDir, eventually};
+use crate::support::{WorkDir, Yado, eventually};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -115,7 +115,7 @@ fn files_that_no_step_wants_are_not_made() {
     }
     let calls = "open,openat,openat2,mkdirat,linkat,symlinkat,mknodat";
     let made = |text: &str| {
-        let trace = traced(&work, text, calls);
+        let trace = traced_command(&work, work.build(text).flags(["--no-cache"]), calls);
         trace.lines().filter(|line| line.contains("f-") && line.contains("O_CREAT")).count()
     };
     assert_eq!(made("FROM scratch\nCOPY d /d/\nENV a=b\n"), 0);
@@ -150,11 +150,15 @@ fn a_large_file_is_moved_by_the_kernel() {
 
 /// Builds, and gives the system calls of these names of all threads.
 fn traced(work: &WorkDir, text: &str, calls: &str) -> String {
+    traced_command(work, work.build(text), calls)
+}
+
+fn traced_command(work: &WorkDir, command: Yado, calls: &str) -> String {
     let dir = work.path("trace");
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir(&dir).unwrap();
     let (calls, trace) = (format!("trace={calls}"), dir.join("of"));
-    work.build(text)
+    command
         .under(["strace", "-ff", "-y", "-qq", "-e", &calls, "-o", trace.to_str().unwrap()])
         .succeeds();
     // A file for each thread, so that no line is cut by another's.
