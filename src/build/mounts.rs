@@ -121,6 +121,7 @@ fn add_next(
             } else {
                 let layers = source_layers(from, context)?;
                 let mut tree = Tree::new(Times::Keep);
+                tree.step = Some(context.step);
                 let go_on = |root: &Path| {
                     let shown = Content::Own(inside(root, source)?);
                     let mut prepared = std::mem::take(&mut prepared);
