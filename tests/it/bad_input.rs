@@ -223,10 +223,10 @@ fn a_full_disk_is_named_and_survived() {
     first.write("context/noise", &noise);
     first.build("FROM scratch\nCOPY noise /noise\n").flags(["-t", &name, "--push"]).succeeds();
     for (what, dockerfile, free) in [
-        ("copying", "FROM scratch\nCOPY noise /noise\n".to_owned(), 3),
-        ("writing the layer", "FROM scratch\nCOPY noise /noise\n".to_owned(), 8),
-        ("pulling", format!("FROM {name}\nWORKDIR /new\n"), 3),
-        ("unpacking", format!("FROM {name}\nWORKDIR /new\n"), 8),
+        ("copying", "FROM scratch\nCOPY noise /noise\nWORKDIR /noises\n".to_owned(), 3),
+        ("writing the layer", "FROM scratch\nCOPY noise /noise\nWORKDIR /noises\n".to_owned(), 8),
+        ("pulling", format!("FROM {name}\nWORKDIR /usr/new\n"), 3),
+        ("unpacking", format!("FROM {name}\nWORKDIR /usr/new\n"), 8),
     ] {
         let work = WorkDir::new();
         work.write("context/noise", &noise);
