@@ -17,7 +17,7 @@ use super::base::Layer;
 use super::{BuildError, BuildResult, Env, layers};
 use crate::image::{Descriptor, Digest, Document, Reference, Repository};
 use crate::registry::{Client, RegistryError};
-use crate::store::{Origin, Store};
+use crate::store::{BlobError, Origin, Store, StoreError};
 
 /// Pushes that go on while the build does.
 #[derive(Debug)]
@@ -114,6 +114,26 @@ impl Destination {
     }
 
     fn finish(&self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
+        let missing = self.join(env)?;
+        // Of base images whose files nobody wanted, for a registry that they are not on.
+        let wanted = |layer: &&Layer| missing.contains(&layer.blob.digest);
+        for layer in result.image.layers.iter().filter(wanted) {
+            let is_layout = |origin: &Origin| matches!(origin, Origin::Layout(_));
+            if env.store.origins(&layer.blob.digest)?.iter().any(is_layout) {
+                layers::fetch(std::slice::from_ref(layer), env)?;
+            }
+            let (shared, blob) = (Arc::clone(&self.shared), layer.blob.clone());
+            let task = env.runtime.spawn(async move { shared.pass_on(&blob).await });
+            self.tasks().insert(layer.blob.digest.clone(), task);
+        }
+        if let Some(digest) = self.join(env)?.first() {
+            return Err(StoreError::from(BlobError::Missing(digest.clone())).into());
+        }
+        self.put(result, env)
+    }
+
+    /// Waits until all is sent; gives what is neither there nor here.
+    fn join(&self, env: &Env) -> Result<Vec<Digest>, BuildError> {
         let name = self.shared.name.to_string();
         let fail = |source| BuildError::Push { name: name.clone(), source: Box::new(source) };
         let tasks = std::mem::take(&mut *self.tasks());
@@ -137,16 +157,13 @@ impl Destination {
                 None => return Err(BuildError::Interrupted),
             }
         }
-        // Of base images whose files nobody wanted, for a registry that they are not on.
-        let wanted = |layer: &&Layer| missing.contains(&layer.blob.digest);
-        let wanted: Vec<Layer> = result.image.layers.iter().filter(wanted).cloned().collect();
-        layers::fetch(&wanted, env)?;
-        for layer in &wanted {
-            self.send(&layer.blob, None, env);
-        }
-        if !wanted.is_empty() {
-            return self.finish(result, env);
-        }
+        Ok(missing)
+    }
+
+    /// Names the image.
+    fn put(&self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
+        let name = self.shared.name.to_string();
+        let fail = |source| BuildError::Push { name: name.clone(), source: Box::new(source) };
         let bytes = env.store.read_document(&result.manifest.digest)?;
         let media_type = &result.manifest.media_type;
         env.runtime.block_on(async {
@@ -207,6 +224,31 @@ impl Shared {
                 Before { manifest, blobs }
             })
             .await
+    }
+
+    /// Fetches a blob from where it is and sends it on while it arrives.
+    async fn pass_on(&self, blob: &Descriptor) -> Result<(), RegistryError> {
+        let repository = self.name.repository();
+        let mut failed = None;
+        for origin in self.store.origins(&blob.digest)? {
+            let Origin::Repository(from) = origin else { continue };
+            let writer = self.store.blob_writer(Some(blob))?;
+            let follower = writer.follow()?;
+            let (pulled, pushed) = tokio::join!(
+                self.client.pull_into(&from, blob, writer, None),
+                self.client.push_arriving(repository, blob, follower, None),
+            );
+            match (pulled, pushed) {
+                (Ok(()), Ok(())) => return Ok(()),
+                // It is here now.
+                (Ok(()), Err(_)) => break,
+                (Err(error), _) => failed = Some(error),
+            }
+        }
+        if let (Some(error), false) = (failed, self.store.has_blob(blob)) {
+            return Err(error);
+        }
+        self.client.push_blob(repository, blob, &self.store, None, None).await.map(|_| ())
     }
 
     async fn send(&self, blob: &Descriptor, step: Option<u32>) -> Result<(), RegistryError> {

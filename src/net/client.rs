@@ -120,6 +120,25 @@ pub struct FileBody {
     pub end: u64,
     /// Is told how far it is.
     pub transfer: Arc<Transfer>,
+    /// For a file that is still being written.
+    pub ready: Option<Ready>,
+}
+
+/// Waits until a file has so many bytes, on a thread that may wait.
+#[derive(Clone)]
+pub struct Ready(Arc<dyn Fn(u64) -> std::io::Result<()> + Send + Sync>);
+
+impl Ready {
+    /// With the function that waits.
+    pub fn new(wait: impl Fn(u64) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wait))
+    }
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ready")
+    }
 }
 
 /// Whether two URLs have the same scheme, host and port.
@@ -363,9 +382,12 @@ fn pieces(
         if at == part.end {
             return Ok(None);
         }
-        let file = Arc::clone(&part.file);
+        let (file, ready) = (Arc::clone(&part.file), part.ready.clone());
         let length = (part.end - at).min(Http::PIECE) as usize;
         let piece = tokio::task::spawn_blocking(move || {
+            if let Some(Ready(wait)) = ready {
+                wait(at + length as u64)?;
+            }
             let mut piece = vec![0; length];
             file.read_exact_at(&mut piece, at).map(|()| piece)
         })

@@ -219,6 +219,31 @@ pub struct Follower {
     progress: Arc<Progress>,
 }
 
+impl Follower {
+    /// The file, of which there is what [`Follower::wait`] has waited for.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Waits until so many bytes are written.
+    pub fn wait(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.progress.lock();
+        loop {
+            match state.end {
+                Some(false) => return Err(gave_up()),
+                _ if state.written >= bytes => return Ok(()),
+                Some(true) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                None => {}
+            }
+            state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn gave_up() -> io::Error {
+    io::Error::other("the blob did not arrive")
+}
+
 impl Read for Follower {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.progress.lock();
@@ -233,7 +258,7 @@ impl Read for Follower {
             }
             match state.end {
                 Some(true) => return Ok(0),
-                Some(false) => return Err(io::Error::other("the blob did not arrive")),
+                Some(false) => return Err(gave_up()),
                 None => {}
             }
             state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

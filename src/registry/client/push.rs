@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use super::{Budget, Client, Registry, Scopes, is_transient};
 use crate::image::{Descriptor, Digest, Repository};
-use crate::net::{self, Body, FileBody, Method, Request, Response, Url};
+use crate::net::{self, Body, FileBody, Method, Ready, Request, Response, Url};
 use crate::registry::RegistryError;
 use crate::report::{TransferKind, transfer};
-use crate::store::{BlobError, Store};
+use crate::store::{BlobError, Follower, Store};
 
 /// How a blob came to the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +103,43 @@ impl Client {
             let (digest, expected) = (digest.clone(), descriptor.size);
             return Err(BlobError::Size { digest, expected, actual }.into());
         }
-        let sink = &self.inner.sink;
-        let progress = transfer(sink, TransferKind::Push, digest.short(), Some(actual), step);
-        let file =
-            FileBody { file: Arc::new(file), start: 0, end: actual, transfer: Arc::new(progress) };
-        let scopes = Scopes::push(repository);
-        let upload = Upload { client: self, registry: &registry, scopes, digest, file };
-        upload.run(session).await?;
+        self.upload(&registry, descriptor, (file, None), step, session).await?;
         Ok(Pushed::Uploaded)
+    }
+
+    /// Sends a blob that is still arriving in the store, and that the registry does not have.
+    pub async fn push_arriving(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        follower: Follower,
+        step: Option<u32>,
+    ) -> Result<(), RegistryError> {
+        let registry = self.registry(repository)?;
+        let file = follower.file().map_err(|source| crate::store::StoreError::Io {
+            action: "open",
+            path: descriptor.digest.as_str().into(),
+            source,
+        })?;
+        let ready = Ready::new(move |bytes| follower.wait(bytes));
+        self.upload(&registry, descriptor, (file, Some(ready)), step, None).await
+    }
+
+    async fn upload(
+        &self,
+        registry: &Registry,
+        descriptor: &Descriptor,
+        (file, ready): (std::fs::File, Option<Ready>),
+        step: Option<u32>,
+        session: Option<Url>,
+    ) -> Result<(), RegistryError> {
+        let (digest, end) = (&descriptor.digest, descriptor.size);
+        let sink = &self.inner.sink;
+        let transfer = transfer(sink, TransferKind::Push, digest.short(), Some(end), step);
+        let transfer = Arc::new(transfer);
+        let file = FileBody { file: Arc::new(file), start: 0, end, transfer, ready };
+        let scopes = Scopes::push(&registry.repository);
+        Upload { client: self, registry, scopes, digest, file }.run(session).await
     }
 
     /// Whether the registry has the blob. No answer to the question, such as
