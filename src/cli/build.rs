@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::call::{self, Call, Method};
 use super::exit::{self, CliError};
-use super::output::{Kind, Output};
+use super::output::{self, Kind, Output};
 use super::place::Place;
 use super::secrets::SecretFlags;
 use super::session::{Progress, RegistryFlags, Session};
@@ -95,6 +95,9 @@ pub(super) struct Flags {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
     progress: Progress,
+    /// Write the build as a waterfall, a page for a browser, to a file (docs/timeline.md)
+    #[arg(long, value_name = "FILE.html")]
+    timeline: Option<PathBuf>,
     /// Show nothing, print the image's digest at the end
     #[arg(short, long)]
     quiet: bool,
@@ -178,18 +181,31 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
     let mut request = flags.request(&outputs)?;
     let place = Place::find(&flags.context, flags.file.as_deref())?;
     let progress = if flags.quiet { Progress::Quiet } else { flags.progress };
-    let session = Session::open(global, progress, &flags.registry)?;
-    match build_and_write(flags, &mut request, place, &outputs, &names, &session) {
+    let session = match &flags.timeline {
+        Some(path) => {
+            output::can_write(path, "--timeline")?;
+            Session::open_with_timeline(global, progress, &flags.registry)?
+        }
+        None => Session::open(global, progress, &flags.registry)?,
+    };
+    let built = build_and_write(flags, &mut request, place, &outputs, &names, &session);
+    let built = built.and_then(|result| {
+        let files_only = outputs.iter().all(Output::is_files);
+        let size = result.image.layers.iter().map(|layer| layer.blob.size).sum();
+        let end = Event::Finished {
+            image: (!files_only).then(|| result.manifest.digest.to_string()),
+            names: names.iter().map(ToString::to_string).collect(),
+            size: if files_only { 0 } else { size },
+            steps: result.steps,
+            cached: result.cached,
+        };
+        // A build whose page cannot be written has failed, as with any other output.
+        write_timeline(flags, &session, &end)?;
+        session.env.sink.event(end);
+        Ok(result)
+    });
+    match built {
         Ok(result) => {
-            let files_only = outputs.iter().all(Output::is_files);
-            let size = result.image.layers.iter().map(|layer| layer.blob.size).sum();
-            session.env.sink.event(Event::Finished {
-                image: (!files_only).then(|| result.manifest.digest.to_string()),
-                names: names.iter().map(ToString::to_string).collect(),
-                size: if files_only { 0 } else { size },
-                steps: result.steps,
-                cached: result.cached,
-            });
             drop(session);
             if flags.quiet {
                 print(&format!("{}\n", result.manifest.digest));
@@ -198,15 +214,22 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
         }
         Err(error) => {
             let error = explain(error, &session);
+            let end = Event::Failed { message: exit::text(&error).trim_end().to_owned() };
+            if let Err(page) = write_timeline(flags, &session, &end) {
+                session.env.sink.event(Event::Warning { message: page.to_string() });
+            }
             // The moving lines of a terminal go before the error is printed.
-            session
-                .env
-                .sink
-                .event(Event::Failed { message: exit::text(&error).trim_end().to_owned() });
+            session.env.sink.event(end);
             // The event has said it; a line that is not JSON would break its reader.
             if session.mode == Mode::Json { Ok(exit::code(&error).into()) } else { Err(error) }
         }
     }
+}
+
+/// Writes the page of a build that ends with `end`, if one is wanted.
+fn write_timeline(flags: &Flags, session: &Session, end: &Event) -> Result<(), CliError> {
+    let (Some(path), Some(timeline)) = (&flags.timeline, &session.timeline) else { return Ok(()) };
+    output::write_whole(path, timeline.page(end).as_bytes())
 }
 
 #[expect(clippy::print_stdout, reason = "the digest is what --quiet is asked for")]
@@ -326,7 +349,7 @@ impl Flags {
         }
         outputs.iter().try_for_each(Output::check)?;
         let files = [&self.iidfile, &self.metadata_file];
-        files.into_iter().flatten().try_for_each(|path| super::output::has_directory(path))?;
+        files.into_iter().flatten().try_for_each(|path| output::has_directory(path))?;
         Ok(outputs)
     }
 

@@ -206,7 +206,7 @@ impl Output {
     }
 }
 
-/// Writes to a file, which has its name only when it is whole, or to standard output.
+/// Writes to a file or to standard output.
 fn to(
     dest: &Dest,
     write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
@@ -217,30 +217,65 @@ fn to(
             write(&mut out)?;
             out.flush().map_err(|e| CliError::Output(format!("write to standard output: {e}")))
         }
-        Dest::File(path) => {
-            let fail = |e: io::Error| CliError::Output(format!("write {}: {e}", path.display()));
-            // A device or a pipe is written to; a file put in its place would be its end.
-            if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-                let file = File::options().write(true).open(path).map_err(fail)?;
-                let mut out = BufWriter::with_capacity(128 * 1024, file);
-                write(&mut out)?;
-                return out.flush().map_err(fail);
-            }
-            let partial = partial(path);
-            // What has this name is a dead process's, or a link that another user has put there.
-            let _ = std::fs::remove_file(&partial);
-            let file = File::create_new(&partial).map_err(fail)?;
-            let mut out = BufWriter::with_capacity(128 * 1024, file);
-            let done = write(&mut out)
-                .map_err(CliError::from)
-                .and_then(|()| out.flush().map_err(fail))
-                .and_then(|()| std::fs::rename(&partial, path).map_err(fail));
-            if done.is_err() {
-                let _ = std::fs::remove_file(&partial);
-            }
-            done
-        }
+        Dest::File(path) => to_file(path, |out| Ok(write(out)?)),
     }
+}
+
+/// Writes to a file, which has its name only when it is whole.
+fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let fail = |e: io::Error| CliError::Output(format!("write {}: {e}", path.display()));
+    if is_special(path) {
+        let file = File::options().write(true).open(path).map_err(fail)?;
+        let mut out = BufWriter::with_capacity(128 * 1024, file);
+        write(&mut out)?;
+        return out.flush().map_err(fail);
+    }
+    let partial = partial(path);
+    // What has this name is a dead process's, or a link that another user has put there.
+    let _ = std::fs::remove_file(&partial);
+    let file = File::create_new(&partial).map_err(fail)?;
+    let mut out = BufWriter::with_capacity(128 * 1024, file);
+    let done = write(&mut out)
+        .and_then(|()| out.flush().map_err(fail))
+        .and_then(|()| std::fs::rename(&partial, path).map_err(fail));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    done
+}
+
+/// Whether a device or a pipe has this name. It is written to; a file put in its place would
+/// be its end.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+/// Writes a small file, which has its name only when it is whole.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    to_file(path, |out| {
+        out.write_all(bytes).map_err(|e| CliError::Output(format!("write {}: {e}", path.display())))
+    })
+}
+
+/// Fails if a file cannot be written, before there is anything to write; `flag` names it.
+pub(super) fn can_write(path: &Path, flag: &str) -> Result<(), CliError> {
+    has_directory(path)?;
+    let fail = |why: &dyn std::fmt::Display| {
+        let path = path.display();
+        CliError::Output(format!("write {path}: {why}; name a file that you may write with {flag}"))
+    };
+    if path.is_dir() {
+        return Err(fail(&"it is a directory"));
+    }
+    if is_special(path) {
+        return Ok(());
+    }
+    let partial = partial(path);
+    let _ = std::fs::remove_file(&partial);
+    File::create_new(&partial).and_then(|_| std::fs::remove_file(&partial)).map_err(|e| fail(&e))
 }
 
 /// Fails if the directory of a file to write is not there: better now than after the build.

@@ -15,7 +15,7 @@ use crate::build::{self, Env, Overlays};
 use crate::layer::Pool;
 use crate::net::Http;
 use crate::registry::{Client, ClientOptions, Credentials};
-use crate::report::{self, Clock, Event, Mode, Sink, Size, Tail};
+use crate::report::{self, Clock, Event, Mode, Sink, Size, Tail, Timeline};
 use crate::sandbox::{self, Cancellation, Isolation, Launcher};
 use crate::store::Store;
 
@@ -50,6 +50,8 @@ pub(super) struct RegistryFlags {
 pub(super) struct Session {
     pub(super) env: Env,
     pub(super) tail: Arc<Tail>,
+    /// Only of a session that was opened with one.
+    pub(super) timeline: Option<Arc<Timeline>>,
     pub(super) mode: Mode,
 }
 
@@ -67,6 +69,27 @@ impl Session {
         progress: Progress,
         flags: &RegistryFlags,
     ) -> Result<Self, CliError> {
+        Self::open_with(global, progress, flags, |sink, _| (sink, None))
+    }
+
+    /// The same, with a timeline of all events.
+    pub(super) fn open_with_timeline(
+        global: &Global,
+        progress: Progress,
+        flags: &RegistryFlags,
+    ) -> Result<Self, CliError> {
+        Self::open_with(global, progress, flags, |sink, clock| {
+            let timeline = Arc::new(Timeline::new(sink, clock));
+            (Arc::clone(&timeline) as Arc<dyn Sink>, Some(timeline))
+        })
+    }
+
+    fn open_with(
+        global: &Global,
+        progress: Progress,
+        flags: &RegistryFlags,
+        timeline: impl FnOnce(Arc<dyn Sink>, Clock) -> (Arc<dyn Sink>, Option<Arc<Timeline>>),
+    ) -> Result<Self, CliError> {
         let (store, isolation) = open_store(global)?;
         let scratch = store.work().fresh("overlay");
         let overlays = match isolation.view {
@@ -83,8 +106,10 @@ impl Session {
             Progress::Json => Mode::Json,
             Progress::Quiet => Mode::Quiet,
         };
-        let tail = Arc::new(Tail::new(report::sink(mode, Box::new(std::io::stderr()), options())));
-        let sink: Arc<dyn Sink> = Arc::clone(&tail) as Arc<dyn Sink>;
+        let options = options();
+        let clock = options.clock.clone();
+        let tail = Arc::new(Tail::new(report::sink(mode, Box::new(std::io::stderr()), options)));
+        let (sink, timeline) = timeline(Arc::clone(&tail) as Arc<dyn Sink>, clock);
         sink.event(Event::Note { message: isolation.describe() });
         for remark in &isolation.remarks {
             sink.event(Event::Note { message: remark.clone() });
@@ -120,7 +145,7 @@ impl Session {
             pool: Pool::new(threads),
             unpacking: build::Unpacking::default(),
         };
-        Ok(Self { env, tail, mode })
+        Ok(Self { env, tail, timeline, mode })
     }
 }
 

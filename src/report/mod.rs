@@ -3,7 +3,8 @@
 //! The library reports through a `Sink`; it never prints. An `Event` is
 //! also one line of `--progress=json`: field names and values are an interface.
 //! `sink` makes one of the four ways to show events, on a writer that the
-//! caller opens; what the environment says about it comes in `Options`.
+//! caller opens; what the environment says about it comes in `Options`. `Tail` and
+//! `Timeline` stand before it and remember what a command shows at the end.
 
 mod event;
 mod json;
@@ -13,6 +14,7 @@ mod summary;
 mod tail;
 mod terminal;
 mod text;
+mod timeline;
 mod units;
 mod writer;
 
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 pub use event::{Event, Phase, Sink, Stream, Transfer, TransferKind, transfer};
 pub use tail::{FailedStep, LINES, LastLines, Tail};
 pub use text::{cut, message_line, one_line, special, width};
+pub use timeline::Timeline;
 pub use units::{duration, rate, size};
 
 use writer::Writer;
@@ -43,13 +46,14 @@ pub enum Mode {
     Quiet,
 }
 
-/// The time since the command began.
-pub struct Clock(Box<dyn Fn() -> Duration + Send + Sync>);
+/// The time since the command began; clones tell the same.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl Clock {
     /// A clock that tells what `now` does.
     pub fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self(Box::new(now))
+        Self(Arc::new(now))
     }
 
     /// A clock that begins now.
