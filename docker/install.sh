@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   make gcc g++ libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
-  busybox-static jq curl strace time ca-certificates openssh-client
+  chromium busybox-static jq curl strace time ca-certificates openssh-client
   git lighttpd lighttpd-mod-openssl
 )
 

@@ -30,3 +30,4 @@ mod outputs;
 mod registry;
 mod steps;
 mod store;
+mod timeline;

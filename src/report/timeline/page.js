@@ -264,10 +264,10 @@ const bars = () => [...chart.querySelectorAll(".b")];
 function reach(box) {
   for (const other of chart.querySelectorAll(".b[tabindex='0']")) other.tabIndex = -1;
   box.tabIndex = 0;
-  box.focus({preventScroll: true, focusVisible: true});
   box.scrollIntoView({block: "nearest", inline: "nearest"});
-  const hidden = box.getBoundingClientRect().left - chart.getBoundingClientRect().left - labelWidth();
+  const hidden = inTrack({clientX: box.getBoundingClientRect().left});
   if (hidden < 0) chart.scrollLeft += hidden - 20;
+  box.focus({preventScroll: true, focusVisible: true});
 }
 chart.addEventListener("keydown", event => {
   if (event.key === "Escape") tip.hidden = true;

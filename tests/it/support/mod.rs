@@ -1,6 +1,7 @@
 //! What the tests stand on: the binary, a registry, a base image, a judge.
 
 pub(crate) mod base;
+mod browser;
 pub(crate) mod git;
 mod identity;
 mod image;
@@ -10,6 +11,7 @@ mod workdir;
 mod yado;
 
 pub(crate) use base::base;
+pub(crate) use browser::{Document, Tag};
 pub(crate) use identity::Identity;
 pub(crate) use image::{Entry, Image, Kind, Layer};
 pub(crate) use registry::{Options, Registry, Request};
