@@ -1,7 +1,7 @@
 //! `--progress=tty`: lines that change in place, and lines that stay above them.
 //!
 //! What runs has a line at the bottom: a step its time and its last output, a
-//! transfer its bytes. A step that is done stays as one line; one that failed
+//! transfer its bytes, below its step while that runs. A step that is done stays as one line; one that failed
 //! stays with its last output in full. Nothing of the moving part is left at the
 //! end. `indicatif` keeps the moving lines; the text of each is [`Live::line`].
 
@@ -17,7 +17,7 @@ use super::summary::summary;
 use super::tail::LastLines;
 use super::text::{cut, one_line, width};
 use super::writer::Writer;
-use super::{Clock, Event, Options, Phase, Sink, Size, TransferKind, units};
+use super::{Clock, Event, Options, Phase, Sink, Size, units};
 
 /// Drawings a second, however much happens.
 const DRAWINGS: u8 = 20;
@@ -49,11 +49,18 @@ struct View {
 #[derive(Default)]
 struct State {
     steps: HashMap<u32, Step>,
-    transfers: HashMap<u64, Line>,
+    transfers: HashMap<u64, Transfer>,
+}
+
+struct Transfer {
+    line: Line,
+    step: Option<u32>,
 }
 
 struct Step {
     line: Line,
+    /// `[stage 2/5]`
+    place: String,
     head: String,
     begun: Duration,
     output: LastLines,
@@ -68,7 +75,7 @@ struct Line {
 /// What a moving line shows.
 enum Live {
     Step { head: String, begun: Duration, last: String },
-    Transfer { kind: TransferKind, name: String, begun: Duration, done: u64, total: Option<u64> },
+    Transfer { what: String, begun: Duration, done: u64, total: Option<u64> },
 }
 
 impl Terminal {
@@ -91,8 +98,8 @@ impl Terminal {
         Self { out, moving, view, refresh, state: Mutex::default() }
     }
 
-    /// Adds a moving line.
-    fn show(&self, live: Live) -> Line {
+    /// Adds a moving line, below another one or below all.
+    fn show(&self, live: Live, below: Option<&ProgressBar>) -> Line {
         let live = Arc::new(Mutex::new(live));
         let (shown, view) = (Arc::clone(&live), Arc::clone(&self.view));
         let text = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -102,7 +109,11 @@ impl Terminal {
             let _ = out.write_str(&columns(&shown.line(view.clock.now(), width, view.colour)));
         };
         // The bar must be known to `moving` before it is drawn for the first time.
-        let bar = self.moving.add(ProgressBar::new_spinner());
+        let bar = ProgressBar::new_spinner();
+        let bar = match below {
+            Some(other) => self.moving.insert_after(other, bar),
+            None => self.moving.add(bar),
+        };
         if let Ok(style) = ProgressStyle::with_template("{line}") {
             bar.set_style(style.with_key("line", text));
         }
@@ -125,8 +136,8 @@ impl Terminal {
         for (_, step) in state.steps.drain() {
             self.moving.remove(&step.line.bar);
         }
-        for (_, line) in state.transfers.drain() {
-            self.moving.remove(&line.bar);
+        for (_, transfer) in state.transfers.drain() {
+            self.moving.remove(&transfer.line.bar);
         }
         let _ = self.moving.clear();
     }
@@ -143,11 +154,12 @@ impl Terminal {
         match event {
             Event::StepStarted { step, stage, number, total, instruction } => {
                 let (stage, instruction) = (one_line(&stage), one_line(&instruction));
-                let head = format!("[{stage} {number}/{total}] {instruction}");
+                let place = format!("[{stage} {number}/{total}]");
+                let head = format!("{place} {instruction}");
                 let last = String::new();
-                let line = self.show(Live::Step { head: head.clone(), begun: now, last });
+                let line = self.show(Live::Step { head: head.clone(), begun: now, last }, None);
                 let output = LastLines::default();
-                shown.steps.insert(step, Step { line, head, begun: now, output });
+                shown.steps.insert(step, Step { line, place, head, begun: now, output });
             }
             Event::StepOutput { step, line, .. } => {
                 let Some(step) = shown.steps.get_mut(&step) else { return };
@@ -187,27 +199,36 @@ impl Terminal {
                     if let Live::Step { last, .. } = live {
                         *last = match (phase, &waits_for) {
                             (Phase::Queue, Some(stage)) => format!("waits for {}", one_line(stage)),
+                            (Phase::Queue, None) => "waits for its turn".to_owned(),
                             _ => String::new(),
                         };
                     }
                 });
             }
-            Event::TransferStarted { transfer, kind, name, total, .. } => {
-                let name = one_line(&name).into_owned();
-                let line = self.show(Live::Transfer { kind, name, begun: now, done: 0, total });
-                shown.transfers.insert(transfer, line);
+            Event::TransferStarted { transfer, kind, name, total, step } => {
+                let name = one_line(&name);
+                let owner = step.and_then(|step| shown.steps.get(&step));
+                let what = match owner {
+                    Some(owner) => format!("{} {} {name}", owner.place, kind.verb()),
+                    None => format!("{} {name}", kind.verb()),
+                };
+                let siblings = shown.transfers.iter().filter(|(_, other)| other.step == step);
+                let newest = siblings.max_by_key(|(id, _)| **id).map(|(_, other)| &other.line.bar);
+                let below = owner.map(|owner| newest.unwrap_or(&owner.line.bar));
+                let line = self.show(Live::Transfer { what, begun: now, done: 0, total }, below);
+                shown.transfers.insert(transfer, Transfer { line, step });
             }
             Event::TransferProgress { transfer, done: bytes } => {
-                let Some(line) = shown.transfers.get(&transfer) else { return };
-                line.change(|live| {
+                let Some(transfer) = shown.transfers.get(&transfer) else { return };
+                transfer.line.change(|live| {
                     if let Live::Transfer { done, .. } = live {
                         *done = bytes;
                     }
                 });
             }
             Event::TransferFinished { transfer } => {
-                let Some(line) = shown.transfers.remove(&transfer) else { return };
-                self.moving.remove(&line.bar);
+                let Some(transfer) = shown.transfers.remove(&transfer) else { return };
+                self.moving.remove(&transfer.line.bar);
                 self.moving.suspend(|| {});
             }
             Event::Warning { message } => {
@@ -267,7 +288,7 @@ impl Live {
                 }
                 in_columns(line, columns, colour)
             }
-            Self::Transfer { kind, name, begun, done, total } => {
+            Self::Transfer { what, begun, done, total } => {
                 let time = now.saturating_sub(*begun);
                 let mut end = String::new();
                 if let Some(total) = total.filter(|total| *total > 0 && columns >= ROOM_FOR_BAR) {
@@ -282,8 +303,8 @@ impl Live {
                 if let Some(rate) = units::rate(*done, time).filter(|_| *done > 0) {
                     let _ = write!(end, "  {rate}");
                 }
-                let name = cut(name, columns.saturating_sub(3 + kind.verb().len() + width(&end)));
-                in_columns(format!("  {} {name}{end}", kind.verb()), columns, false)
+                let what = cut(what, columns.saturating_sub(2 + width(&end)));
+                in_columns(format!("  {what}{end}"), columns, false)
             }
         }
     }

@@ -329,6 +329,75 @@ fn a_terminal_shows_what_runs_and_keeps_what_is_done() {
     ]);
 }
 
+/// What runs at once stays in its order, and the transfers of a step with it.
+#[test]
+fn a_terminal_shows_steps_that_run_side_by_side() {
+    let bench = Bench::with(Mode::Terminal, Out::new(usize::MAX), false, 80);
+    let shows = |expected: &[&str]| assert_eq!(Shown::after(&bench.out.text(), 80), expected);
+    let begins = |step: u32, stage: &str, instruction: &str| Event::StepStarted {
+        step,
+        stage: stage.to_owned(),
+        number: 1,
+        total: 2,
+        instruction: instruction.to_owned(),
+    };
+    let phase = |step, phase, waits_for: Option<&str>| Event::StepPhase {
+        step,
+        phase,
+        waits_for: waits_for.map(str::to_owned),
+    };
+    let moves = |transfer, kind, name: &str, total, step| Event::TransferStarted {
+        transfer,
+        kind,
+        name: name.to_owned(),
+        total,
+        step,
+    };
+    bench.at(0, begins(1, "base", "RUN apt-get update && apt-get install --yes build-essential"));
+    bench.at(0, begins(2, "web", "RUN npm ci")).at(0, begins(3, "docs", "RUN mkdocs build"));
+    bench
+        .at(0, begins(4, "rust", "RUN cargo build"))
+        .at(0, begins(5, "app", "COPY --from=rust /x /"));
+    bench.at(0, phase(2, Phase::Prepare, None)).at(0, phase(3, Phase::Queue, None));
+    bench.at(0, phase(4, Phase::Queue, Some("base"))).at(0, phase(5, Phase::Queue, Some("rust")));
+    bench.at(0, moves(7, TransferKind::Pull, "c3371c3e3a0d", Some(80_000_000), Some(2)));
+    bench.at(0, moves(8, TransferKind::Unpack, "c3371c3e3a0d", None, Some(2)));
+    bench.at(0, moves(9, TransferKind::Pull, "documents", None, None));
+    bench.at(1_000, output(1, "Get:1 http://deb.debian.org bookworm InRelease"));
+    bench.at(2_000, Event::TransferProgress { transfer: 7, done: 40_000_000 });
+    bench.at(2_000, Event::TransferProgress { transfer: 8, done: 20_000_000 });
+    for step in 1..=5 {
+        // Any event of a step draws it with the time of now.
+        bench.at(2_000, output(step, if step == 1 { "Get:2 http://deb.debian.org" } else { "" }));
+    }
+    shows(&[
+        "  [base 1/2] RUN apt-get update && apt-get i…  2.0s  Get:2 http://deb.debian.org",
+        "  [web 1/2] RUN npm ci  2.0s",
+        "  [web 1/2] pull c3371c3e3…  [==========          ]  40.0 MB of 80.0 MB  20 MB/s",
+        "  [web 1/2] unpack c3371c3e3a0d  20.0 MB  10 MB/s",
+        "  [docs 1/2] RUN mkdocs build  2.0s  waits for its turn",
+        "  [rust 1/2] RUN cargo build  2.0s  waits for base",
+        "  [app 1/2] COPY --from=rust /x /  2.0s  waits for rust",
+        "  pull documents  0 B",
+    ]);
+    // A step is done before its upload is; what waited goes on.
+    bench.at(2_000, moves(10, TransferKind::Push, "20c7dde4a176", None, Some(1)));
+    bench.at(3_000, finished(1, false)).at(3_000, phase(4, Phase::Run, None));
+    bench.at(3_000, Event::TransferFinished { transfer: 9 });
+    bench.at(3_000, finished(3, true)).at(3_000, failed(2));
+    shows(&[
+        "✓ [base 1/2] RUN apt-get update && apt-get install --yes build-essential  3.0s",
+        "✓ [docs 1/2] RUN mkdocs build  CACHED",
+        "✗ [web 1/2] RUN npm ci  ERROR 3.0s",
+        "",
+        "  [base 1/2] push 20c7dde4a176  0 B",
+        "  [web 1/2] pull c3371c3e3…  [==========          ]  40.0 MB of 80.0 MB  20 MB/s",
+        "  [web 1/2] unpack c3371c3e3a0d  20.0 MB  10 MB/s",
+        "  [rust 1/2] RUN cargo build  3.0s",
+        "  [app 1/2] COPY --from=rust /x /  2.0s  waits for rust",
+    ]);
+}
+
 #[test]
 fn a_terminal_prints_the_last_output_of_a_failed_step() {
     let bench = Bench::new(Mode::Terminal);
