@@ -85,13 +85,13 @@ impl Shown {
             assert_eq!(row["end"], end, "{row}");
             assert!(row["b"].as_u64().unwrap() / 1000 <= event["time"].as_u64().unwrap());
         }
-        let mut moved = BTreeMap::new();
+        let mut bytes = BTreeMap::new();
         for event in self.events("transfer-progress") {
-            moved.insert(event["transfer"].as_u64().unwrap(), event["done"].as_u64().unwrap());
+            bytes.insert(event["transfer"].as_u64().unwrap(), event["done"].as_u64().unwrap());
         }
         let of_json = self.events("transfer-started").into_iter().map(|event| {
             let kind = event["kind"].as_str().unwrap().replace("push", "upload");
-            let done = moved.get(&event["transfer"].as_u64().unwrap()).copied();
+            let done = bytes.get(&event["transfer"].as_u64().unwrap()).copied();
             (kind, event["name"].as_str().unwrap().to_owned(), done.unwrap_or(0))
         });
         let moves = self.rows().flat_map(|row| row["moves"].as_array().unwrap());
@@ -260,6 +260,27 @@ fn hostile_text_is_text() {
     for line in &lines {
         assert!(texts.contains(&line.as_str()), "{line:?} {texts:?}");
         assert!(!shown.bars(line).is_empty(), "{line}");
+    }
+}
+
+/// The page's own policy holds if the escaping should not: what is not the page's own script
+/// or style has no effect.
+#[test]
+fn the_policy_of_the_page_stops_other_scripts() {
+    let work = WorkDir::new();
+    recorded(work.build("FROM scratch\nLABEL a=b\n")).succeeds();
+    let page = fs::read_to_string(work.path("page.html")).unwrap();
+    let evil = "<script>document.documentElement.dataset.owned=1</script>\
+        <img src=x onerror=document.documentElement.dataset.owned=2>";
+    for (policy, stops) in [(true, true), (false, false)] {
+        let page = page.replacen("<main>", &format!("<main>{evil}"), 1);
+        // Without the policy, to see that the test can see it.
+        let name = if policy { "Content-Security-Policy" } else { "nothing" };
+        let page = page.replacen("Content-Security-Policy", name, 1);
+        let document = Document::open(&work, &work.write("changed.html", page));
+        let root = document.named("html")[0];
+        assert_eq!(root.attribute("data-ready"), "yes");
+        assert_eq!(!root.attributes.contains_key("data-owned"), stops, "{policy}");
     }
 }
 

@@ -20,7 +20,7 @@ function size(bytes) {
   while (bytes >= 999.5 && unit < 5) { bytes /= 1000; unit++; }
   return (unit ? bytes.toFixed(bytes < 9.995 ? 2 : bytes < 99.95 ? 1 : 0) : Math.round(bytes)) + " " + ["B", "kB", "MB", "GB", "TB", "PB"][unit];
 }
-const moment = us => us === 0 ? "0" : time(us);
+const moment = us => us === 0 ? "0" : us < 999500 ? time(us) : us < 59995000 ? (us / 1e6).toFixed(3) + " s" : time(us) + " (" + (us / 1e6).toFixed(1) + " s)";
 const part = us => { const p = us / wall * 100; return (p && p < 0.05 ? "< 0.1" : p && p < 0.95 ? p.toFixed(1) : Math.round(p)) + " %"; };
 
 function element(parent, tag, name, text) {

@@ -430,24 +430,24 @@ fn data<'a>(record: &'a Record, path: &[Item]) -> Data<'a> {
     let mut whole = Vec::new();
     let image = lanes.len();
     for (at, transfer) in record.transfers.iter().enumerate() {
-        let moved = moved(transfer);
+        let drawn = moved(transfer);
         if let Some(step) = transfer.step {
             let (lane, row) = steps[step];
             let moves = &mut lanes[lane].rows[row].moves;
             transfers[at] = (lane, row, moves.len());
-            moves.push(moved);
+            moves.push(drawn);
         } else {
             transfers[at] = (image, whole.len(), 0);
             whole.push(Row {
                 id: None,
                 step: String::new(),
-                text: format!("{} {}", moved.k, transfer.name),
+                text: format!("{} {}", drawn.k, transfer.name),
                 end: Outcome::Done.word(),
                 a: transfer.begun,
                 b: transfer.end,
                 lines: 0,
                 spans: Vec::new(),
-                moves: vec![moved],
+                moves: vec![drawn],
             });
         }
     }

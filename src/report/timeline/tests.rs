@@ -87,7 +87,11 @@ fn event(text: &str) -> Event {
 
 /// The path as lines: from, to, kind, and the step's or the transfer's number.
 fn told(record: &Record) -> Vec<String> {
-    let millis = |micros: u64| format!("{}", micros as f64 / 1000.0);
+    // Whole milliseconds, or tenths of them.
+    let millis = |micros: u64| match (micros / 1000, micros % 1000 / 100) {
+        (whole, 0) => whole.to_string(),
+        (whole, tenths) => format!("{whole}.{tenths}"),
+    };
     let tell = |item: Item| {
         let of = match item.of {
             Of::Step(at) => format!(" #{}", record.steps[at].id),
@@ -549,7 +553,7 @@ proptest! {
         let mut script = String::new();
         for (later, event) in events {
             now += later;
-            script += &format!("{now} {event}\n");
+            script.extend([now.to_string(), " ".to_owned(), event, "\n".to_owned()]);
         }
         let record = build(&format!("{script}{} {end}", now + 1));
         let mut at = 0;
