@@ -5,7 +5,8 @@
 //!
 //! - the build waited for what ended last; one that failed, for the step that did;
 //! - a phase of a step waited for the step's own pulls, unpackings and compressions
-//!   in it; what these leave is the phase's own;
+//!   in it; what these leave is the phase's own. A layer that was unpacked while it
+//!   came, and was done soon after, waited for its pull;
 //! - a step in the queue waited for the stage that it names, else for the step whose
 //!   end gave it its turn;
 //! - a step waited for the one before it in its stage; the first, for what ended last;
@@ -21,6 +22,10 @@ use super::record::{Kind, Micros, Outcome, Record, Span};
 /// By how much the end of a cause may come after its effect: events of two threads
 /// are reported a little later than they happen.
 const SLACK: Micros = 500;
+
+/// A layer was waiting for its bytes if unpacking it went on, after the last of them, for no
+/// more than this part of its time.
+const REST: u64 = 4;
 
 /// What a part of the path is about, by its place in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,12 +98,40 @@ impl Walk<'_> {
         while from < self.at {
             let found = self.newest_transfer(from, &waited);
             let Some(found) = found else { break };
-            let transfer = &self.record.transfers[found];
-            self.transfers[found] = true;
-            self.back(transfer.end, kind, of);
-            self.back(transfer.begun.max(from), transfer.kind, Of::Transfer(found));
+            self.back(self.record.transfers[found].end, kind, of);
+            self.through(found, from);
         }
         self.back(from, kind, of);
+    }
+
+    /// Goes back to the begin of a transfer, but not before `from`.
+    fn through(&mut self, at: usize, from: Micros) {
+        let transfer = &self.record.transfers[at];
+        self.transfers[at] = true;
+        if let Some(pull) = self.limit(transfer) {
+            let bytes = &self.record.transfers[pull];
+            self.transfers[pull] = true;
+            self.back(bytes.end.max(from), transfer.kind, Of::Transfer(at));
+            self.back(bytes.begun.max(from), bytes.kind, Of::Transfer(pull));
+        } else {
+            self.back(transfer.begun.max(from), transfer.kind, Of::Transfer(at));
+        }
+    }
+
+    /// The pull that an unpacking waited for all the time.
+    fn limit(&self, unpack: &Transfer) -> Option<usize> {
+        let mut transfers = self.record.transfers.iter().enumerate();
+        let pull = transfers.find(|(at, pull)| {
+            (unpack.kind, pull.kind) == (Kind::Unpack, Kind::Pull)
+                && pull.name == unpack.name
+                && !self.transfers[*at]
+                && (unpack.begun..=unpack.end).contains(&pull.end)
+                && pull.end <= self.at
+        });
+        let soon = |pull: &Transfer| {
+            (unpack.end - pull.end).saturating_mul(REST) <= unpack.end - unpack.begun
+        };
+        pull.filter(|(_, pull)| soon(pull)).map(|(at, _)| at)
     }
 
     /// Goes back to `from`, where nothing is known but what is the whole image's.
@@ -218,8 +251,7 @@ impl Walk<'_> {
     fn transfer(&mut self, at: usize) -> Option<Of> {
         let record = self.record;
         let transfer = &record.transfers[at];
-        self.transfers[at] = true;
-        self.back(transfer.begun, transfer.kind, Of::Transfer(at));
+        self.through(at, 0);
         let Some(owner) = transfer.step.filter(|owner| !self.steps[*owner]) else {
             return self.latest();
         };

@@ -220,6 +220,8 @@ pub(super) struct Record {
     pub(super) wall: Micros,
     pub(super) end: Option<End>,
     running: HashMap<u32, usize>,
+    /// Phases of steps that have not begun: they waited before they did.
+    early: HashMap<u32, (Micros, Kind, Option<String>)>,
     moving: HashMap<u64, usize>,
 }
 
@@ -233,6 +235,7 @@ impl Record {
         match event {
             Event::StepStarted { step, stage, number, total, instruction } => {
                 self.running.insert(*step, self.steps.len());
+                let waited = self.early.remove(step);
                 self.steps.push(Step {
                     id: *step,
                     stage: line(stage),
@@ -240,16 +243,18 @@ impl Record {
                     total: *total,
                     instruction: line(instruction),
                     lines: 0,
-                    begun: now,
+                    begun: waited.as_ref().map_or(now, |(since, ..)| *since),
                     end: now,
                     outcome: Outcome::Stopped,
-                    phases: Vec::new(),
+                    phases: waited.into_iter().collect(),
                 });
             }
             Event::StepPhase { step, phase, waits_for } => {
-                if let Some(step) = self.step(*step) {
-                    let kind = Kind::from(*phase);
-                    let waits_for = waits_for.as_deref().map(line);
+                let kind = Kind::from(*phase);
+                let waits_for = waits_for.as_deref().map(line);
+                if !self.running.contains_key(step) {
+                    self.early.entry(*step).or_insert((now, kind, waits_for));
+                } else if let Some(step) = self.step(*step) {
                     // The same again is one phase: what happens must not grow the memory.
                     if step.phases.last().is_none_or(|(_, k, w)| (*k, w) != (kind, &waits_for)) {
                         step.phases.push((now, kind, waits_for));

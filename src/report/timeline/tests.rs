@@ -18,7 +18,7 @@ use super::*;
 /// ```text
 /// 0 step 1 a 1/2 RUN make     a step begins
 /// 1 queue 1 b                 a phase, perhaps with the stage that it waits for
-/// 1 pull 7 1                  a transfer begins, perhaps a step's
+/// 1 pull 7 1 layer            a transfer begins, perhaps a step's, perhaps with a name
 /// 3 moved 7 1000              its bytes
 /// 5 end 7                     a transfer ends
 /// 5 done 1                    a step ends; also cached, failed
@@ -46,7 +46,7 @@ fn event(text: &str) -> Event {
     let transfer = |kind| Event::TransferStarted {
         transfer: number(1).into(),
         kind,
-        name: format!("t{}", words[1]),
+        name: words.get(3).map_or(format!("t{}", words[1]), ToString::to_string),
         total: None,
         step: words.get(2).map(|step| step.parse().unwrap()),
     };
@@ -149,6 +149,41 @@ fn the_critical_path() {
                 "21-24 compress t3",
                 "24-25 snapshot #1",
             ],
+        ),
+        (
+            "a layer that is unpacked as fast as it comes",
+            "0 step 1 a 1/1 RUN x
+             0 prepare 1
+             1 pull 1 1 layer
+             1 unpack 2 1 layer
+             8 end 1
+             9 end 2
+             9 done 1
+             9 finished",
+            &["0-1 unpack #1", "1-8 pull layer", "8-9 unpack layer"],
+        ),
+        (
+            "a layer that comes faster than it is unpacked",
+            "0 step 1 a 1/1 RUN x
+             0 prepare 1
+             1 pull 1 1 layer
+             1 unpack 2 1 layer
+             5 end 1
+             9 end 2
+             9 done 1
+             9 finished",
+            &["0-1 unpack #1", "1-9 unpack layer"],
+        ),
+        (
+            "a step that waited before it began",
+            "0 step 1 a 1/1 RUN x
+             0 queue 2 a
+             6 done 1
+             6 step 2 b 1/1 COPY --from=a
+             6 run 2
+             7 done 2
+             7 finished",
+            &["0-6 run #1", "6-7 run #2"],
         ),
         (
             "of parallel pulls the last one counts, and the one before where it ends",
@@ -319,6 +354,7 @@ fn the_critical_path() {
 fn what_makes_no_sense_is_passed_over() {
     let record = build(
         "0 queue 9 x
+         0 run 9
          0 done 9
          0 end 9
          0 moved 9 5
