@@ -30,7 +30,7 @@ impl Document {
         fs::create_dir_all(&profile).unwrap();
         let html = tool(
             Command::new("timeout")
-                .args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu"])
+                .args(["120", "chromium", "--headless", "--no-sandbox", "--disable-gpu"])
                 .args(["--disable-quic", "--no-first-run", "--disable-background-networking"])
                 .args(["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"])
                 .arg(format!("--user-data-dir={}", profile.display()))
