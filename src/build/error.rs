@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cache::CacheError;
 use crate::context::ContextError;
 use crate::registry::{self, RegistryError};
 use crate::rootfs::{CopyError, DuplicateError, UnpackError, UserError};
@@ -121,6 +122,9 @@ pub enum BuildError {
     /// Of the output.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// Of the cache for other builds.
+    #[error("write the cache")]
+    Cache(#[from] CacheError),
     /// What was to be fetched from elsewhere cannot be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -228,8 +232,11 @@ impl BuildError {
             | Self::Archive { .. }
             | Self::Copy(_) => ErrorKind::Input,
             Self::Sandbox(_) => ErrorKind::Sandbox,
-            Self::Io { .. } | Self::Snapshot(_) | Self::Store(_) => ErrorKind::Storage,
-            Self::Export(_) => ErrorKind::Output,
+            Self::Io { .. }
+            | Self::Snapshot(_)
+            | Self::Store(_)
+            | Self::Cache(CacheError::Store(_)) => ErrorKind::Storage,
+            Self::Export(_) | Self::Cache(_) => ErrorKind::Output,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::Internal(_) => ErrorKind::Internal,
         }

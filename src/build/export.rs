@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::base::Layer;
 use super::tree::Tree;
 use super::{BuildError, BuildResult, Env, layers};
+use crate::cache::{Destination, Mode};
 use crate::image::{Descriptor, Digest, Index, Reference, media_type};
 use crate::layer::{Entry, Kind, TarWriter, WriteError};
-use crate::report::{TransferKind, transfer};
+use crate::report::{Event, TransferKind, chain, transfer};
 use crate::rootfs::DuplicateError;
 use crate::sandbox::Identity;
 use crate::snapshot::{SnapshotError, Times};
@@ -241,6 +242,28 @@ fn short_name(reference: &Reference) -> String {
     let text = reference.to_string();
     let short = text.strip_prefix("docker.io/library/").or_else(|| text.strip_prefix("docker.io/"));
     short.unwrap_or(&text).to_owned()
+}
+
+/// Writes the steps of a build for other builds.
+pub fn export_cache(
+    result: &BuildResult,
+    destination: &Destination,
+    env: &Env,
+) -> Result<(), BuildError> {
+    env.check_cancelled()?;
+    let steps = match destination.mode {
+        Mode::Min => &result.image_steps,
+        Mode::Max => &result.all_steps,
+    };
+    let _transfer = transfer(&env.sink, TransferKind::Export, "cache", None, None);
+    match steps.write(destination, &env.store) {
+        Err(error) if destination.ignore_error => {
+            let message = format!("the cache is not written: {}", chain(&error));
+            env.sink.event(Event::Warning { message });
+            Ok(())
+        }
+        written => Ok(written?),
+    }
 }
 
 /// Where a tree goes.

@@ -3,7 +3,7 @@
 //! What is used of them is copied into the store and verified on the way; a
 //! layout is never changed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -112,17 +112,5 @@ pub(super) fn copy_blob(
     descriptor: &Descriptor,
     env: &Env,
 ) -> Result<(), BuildError> {
-    if env.store.has_blob(descriptor) {
-        return Ok(());
-    }
-    let path = blob_path(layout, &descriptor.digest);
-    let fail = |action| {
-        let path = path.clone();
-        move |source| BuildError::Io { action, path, source }
-    };
-    let mut file = File::open(&path).map_err(fail("open"))?;
-    let mut writer = env.store.blob_writer(Some(descriptor))?;
-    io::copy(&mut file, &mut writer).map_err(fail("copy"))?;
-    writer.finish()?;
-    Ok(())
+    Ok(env.store.copy_blob(&blob_path(layout, &descriptor.digest), descriptor)?)
 }

@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use crate::cache::{self, Cache};
 use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
 use crate::image::{Descriptor, DiffId, Document, ImageConfig, Platform, RuntimeConfig};
@@ -47,7 +48,9 @@ use crate::store::Store;
 pub use base::{Image, find_base};
 pub use contexts::{open_context, unpack_context};
 pub use error::{BuildError, ErrorKind};
-pub use export::{ExportError, Format, TreeOutput, export_image, export_image_dir, export_tree};
+pub use export::{
+    ExportError, Format, TreeOutput, export_cache, export_image, export_image_dir, export_tree,
+};
 pub use push::Uploads;
 pub use remote::FetchError;
 pub use run::{ExecRequest, exec};
@@ -85,6 +88,8 @@ pub struct BuildRequest {
     pub eager_base: bool,
     /// How many steps of different stages run at a time; 0 for no limit.
     pub jobs: usize,
+    /// Where else steps may be remembered.
+    pub cache_from: Vec<cache::Source>,
     /// The network of steps that do not say.
     pub network: Network,
     /// `HOST IP` lines for `/etc/hosts`.
@@ -187,6 +192,10 @@ pub struct BuildResult {
     pub steps: u32,
     /// How many of them were remembered.
     pub cached: u32,
+    /// The steps whose layers are in the image, but for the base image's.
+    pub image_steps: cache::Steps,
+    /// All steps.
+    pub all_steps: cache::Steps,
 }
 
 /// Builds an image into the store. With `uploads` its layers are pushed while it is built,
@@ -295,11 +304,13 @@ fn run_plan(
     plan: &Plan,
     bases: &BTreeMap<ImageRequest, Image>,
 ) -> Result<BuildResult, BuildError> {
+    let sources = if request.no_cache { &[] } else { request.cache_from.as_slice() };
     let shared = Shared {
         request,
         env,
         bases,
         contexts: Contexts::new(request, env),
+        cache: Cache::open(&env.store, sources, &env.sink),
         board: Board::default(),
         jobs: Jobs::new(request.jobs),
         names: plan.stages.iter().map(|stage| (stage.id, stage.name.clone())).collect(),
@@ -310,10 +321,15 @@ fn run_plan(
         uploads: uploads.map(|uploads| (uploads, plan.stages_of_image())),
     };
     let mut results = schedule::run(&plan.stages, &shared)?;
+    let mut all_steps = cache::Steps::default();
+    for stage in results.values() {
+        all_steps.extend(&stage.steps);
+    }
     let target = plan.stages.iter().find(|stage| stage.id == plan.target);
     let (Some(stage), Some(result)) = (target, results.remove(&plan.target)) else {
         return Err(BuildError::Internal("the plan has no target".to_owned()));
     };
+    let image_steps = result.steps.clone();
     let image = Arc::unwrap_or_clone(result).into_image(&stage.runtime, stage.author.as_deref());
     if uploads.is_none() {
         layers::fetch(&image.layers, env)?;
@@ -325,6 +341,8 @@ fn run_plan(
         image,
         steps: plan.stages.iter().map(plan::Stage::working_steps).sum(),
         cached: shared.cached.into_inner(),
+        image_steps,
+        all_steps,
     })
 }
 

@@ -9,7 +9,7 @@ use super::contexts::Contexts;
 use super::schedule::{Board, Jobs, Once};
 use super::tree::Tree;
 use super::{BuildError, BuildRequest, Env, Uploads, steps, unseen};
-use crate::cache::{self, Record, RecordedLayer};
+use crate::cache::{Cache, Record, RecordedLayer, Steps};
 use crate::context::ContextError;
 use crate::image::{Descriptor, Digest, History, ImageConfig, RuntimeConfig};
 use crate::plan::{Base, FileSource, ImageRequest, Stage, StageId, Step, StepKind};
@@ -25,6 +25,8 @@ pub(super) struct StageResult {
     pub(super) base_history: usize,
     /// The base's configuration with the history so far.
     pub(super) config: ImageConfig,
+    /// What was made of the files, those of the stages below included.
+    pub(super) steps: Steps,
     /// Seconds since 1970.
     pub(super) epoch: i64,
 }
@@ -60,6 +62,7 @@ pub(super) struct Shared<'a> {
     pub(super) env: &'a Env,
     pub(super) bases: &'a BTreeMap<ImageRequest, Image>,
     pub(super) contexts: Contexts<'a>,
+    pub(super) cache: Cache,
     pub(super) board: Board,
     pub(super) jobs: Jobs,
     /// What stages are called.
@@ -197,6 +200,7 @@ fn begin(stage: &Stage, first: u32, shared: &Shared<'_>) -> Result<StageResult, 
             base_layers: 0,
             base_history: 0,
             config: ImageConfig::scratch(&request.options.platform),
+            steps: Steps::default(),
             epoch: request.timestamps.epoch(None),
         }),
         Base::Stage(id) => Ok(StageResult::clone(&*shared.wait(*id, first)?)),
@@ -207,7 +211,15 @@ fn begin(stage: &Stage, first: u32, shared: &Shared<'_>) -> Result<StageResult, 
             let mut config = image.config;
             complete_history(&mut config.history, image.layers.len(), created.map(rfc3339));
             let (base_layers, base_history) = (image.layers.len(), config.history.len());
-            Ok(StageResult { layers: image.layers, base_layers, base_history, config, epoch })
+            let steps = Steps::default();
+            Ok(StageResult {
+                layers: image.layers,
+                base_layers,
+                base_history,
+                config,
+                steps,
+                epoch,
+            })
         }
     }
 }
@@ -242,8 +254,9 @@ fn run_step(
     let key = steps::key(step, state, context)?;
     let _alone = shared.once.hold(&key, env)?;
     if !context.request.no_cache
-        && let Some(record) = cache::look_up(&env.store, &key)
+        && let Some(record) = shared.cache.look_up(&key)
     {
+        state.steps.add(&key, &record, false);
         let layer = record.layer.map(|layer| Layer { diff_id: layer.diff_id, blob: layer.blob });
         state.push(step, layer);
         return Ok(true);
@@ -270,7 +283,9 @@ fn run_step(
         diff_id: layer.diff_id.clone(),
         blob: Descriptor::new(&layer.blob.media_type, layer.blob.digest.clone(), layer.blob.size),
     });
-    cache::remember(&env.store, &key, &Record { layer: recorded })?;
+    let record = Record { layer: recorded };
+    shared.cache.remember(&key, &record)?;
+    state.steps.add(&key, &record, true);
     state.push(step, layer);
     Ok(false)
 }

@@ -14,6 +14,7 @@ use super::secrets::SecretFlags;
 use super::session::{Progress, RegistryFlags, Session};
 use super::{Global, environment};
 use crate::build::{self, BuildError, BuildRequest, BuildResult, LAST_EPOCH, Timestamps, Uploads};
+use crate::cache;
 use crate::dockerfile::Source;
 use crate::image::{Platform, Reference};
 use crate::layer::Compression;
@@ -69,6 +70,12 @@ pub(super) struct Flags {
     /// How many steps of different stages run at a time; 0 for no limit
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     jobs: usize,
+    /// Where else to look for what steps made: type=local,src=DIR[,tag=NAME][,digest=DIGEST]
+    #[arg(long, value_name = "CACHE", value_parser = super::cache::source)]
+    cache_from: Vec<cache::Source>,
+    /// Write what the steps made for other builds: type=local,dest=DIR[,mode=min|max][,tag=NAME][,ignore-error=true]
+    #[arg(long, value_name = "CACHE", value_parser = super::cache::destination)]
+    cache_to: Vec<cache::Destination>,
     /// Add a line to the steps' /etc/hosts
     #[arg(long, value_name = "HOST:IP", value_parser = host)]
     add_host: Vec<(String, String)>,
@@ -305,6 +312,9 @@ fn build_and_write(
     if let Some(uploads) = uploads {
         uploads.finish(&result, env)?;
     }
+    for destination in &flags.cache_to {
+        build::export_cache(&result, destination, env)?;
+    }
     if let Some(path) = &flags.iidfile {
         write_file(path, result.config.digest.as_str().as_bytes())?;
     }
@@ -394,6 +404,7 @@ impl Flags {
             no_cache: self.no_cache,
             eager_base: self.eager_base,
             jobs: self.jobs,
+            cache_from: self.cache_from.clone(),
             network: self.network,
             add_hosts: self.add_host.clone(),
             secrets: self.secrets.secrets()?,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::build::{BuildError, ErrorKind};
 use crate::context::ContextError;
 use crate::registry::CredentialsError;
-use crate::report::message_line;
+use crate::report::{self, message_line};
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
 
@@ -126,18 +126,8 @@ fn build_text(error: &BuildError) -> String {
 }
 
 /// An error and its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // A transparent error is its cause.
-        if !text.ends_with(&cause_text) {
-            let _ = write!(text, ": {cause_text}");
-        }
-        source = cause.source();
-    }
-    message_line(&text).into_owned()
+fn chain(error: &dyn std::error::Error) -> String {
+    message_line(&report::chain(error)).into_owned()
 }
 
 /// The exit code of an error's kind.

@@ -4,6 +4,7 @@
 //! are those of `docker buildx build` wherever it has a counterpart.
 
 mod build;
+mod cache;
 mod call;
 mod contexts;
 mod environment;

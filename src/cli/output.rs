@@ -95,10 +95,10 @@ fn dest_of(dest: Option<&str>) -> Dest {
 }
 
 /// `key=value,…`; a value with commas stands in double quotes, as CSV has it.
-struct Keys(Vec<(String, String)>);
+pub(super) struct Keys(Vec<(String, String)>);
 
 impl Keys {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut keys: Vec<(String, String)> = Vec::new();
         for field in split_csv(text)? {
             let (key, value) =
@@ -111,12 +111,12 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(key, _)| key == name)?;
         Some(self.0.remove(at).1)
     }
 
-    fn flag(&mut self, name: &str, default: bool) -> Result<bool, String> {
+    pub(super) fn flag(&mut self, name: &str, default: bool) -> Result<bool, String> {
         match self.take(name).as_deref() {
             None => Ok(default),
             Some("true" | "1") => Ok(true),
@@ -134,7 +134,7 @@ impl Keys {
             .collect()
     }
 
-    fn nothing_left(&self) -> Result<(), String> {
+    pub(super) fn nothing_left(&self) -> Result<(), String> {
         match self.0.first() {
             None => Ok(()),
             Some((key, _)) => Err(format!("unknown key {key:?} for this type")),

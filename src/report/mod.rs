@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use event::{Event, Phase, Sink, Stream, Transfer, TransferKind, transfer};
 pub use tail::{FailedStep, LINES, LastLines, Tail};
-pub use text::{cut, message_line, one_line, special, width};
+pub use text::{chain, cut, message_line, one_line, special, width};
 pub use timeline::Timeline;
 pub use units::{duration, rate, size};
 

@@ -55,6 +55,16 @@ pub fn message_line(raw: &str) -> Cow<'_, str> {
     one_line(raw)
 }
 
+/// An error with its causes, as one sentence.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        // A transparent error is its cause.
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
 /// Whether `c` does anything else than to appear: controls, line separators, and the marks that
 /// turn the direction of all that follows.
 pub fn special(c: char) -> bool {

@@ -116,6 +116,33 @@ impl Store {
         Ok(writer.finish()?.0)
     }
 
+    /// Takes a copy of the file `path` into the store, if it is the blob `descriptor`.
+    pub fn copy_blob(&self, path: &Path, descriptor: &Descriptor) -> Result<(), StoreError> {
+        if self.has_blob(descriptor) {
+            return Ok(());
+        }
+        let size = fs::metadata(path).map_err(StoreError::io("read", path))?.len();
+        if size != descriptor.size {
+            let (digest, expected) = (descriptor.digest.clone(), descriptor.size);
+            return Err(BlobError::Size { digest, expected, actual: size }.into());
+        }
+        let mut from = File::open(path).map_err(StoreError::io("open", path))?;
+        let mut writer = self.blob_writer(Some(descriptor))?;
+        // By the kernel, and without a copy where the file system can share blocks. What
+        // is verified is what the store has.
+        writer.written =
+            io::copy(&mut from, &mut writer.file).map_err(StoreError::io("copy", path))?;
+        writer.file.rewind().map_err(|e| writer.error(e))?;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match writer.file.read(&mut buffer).map_err(|e| writer.error(e))? {
+                0 => break,
+                count => writer.hasher.update(&buffer[..count]),
+            }
+        }
+        writer.finish().map(drop)
+    }
+
     /// Begins a blob; with `expected`, it must turn out to be that one.
     pub fn blob_writer(&self, expected: Option<&Descriptor>) -> Result<BlobWriter, StoreError> {
         let path = self.work().fresh("blob");

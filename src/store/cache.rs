@@ -78,7 +78,11 @@ impl Store {
             let lock = work::open_lock(&lock_path)?;
             match rustix::fs::flock(&lock, operation) {
                 Ok(()) => {
-                    self.work().write_file(&path.with_extension("id"), id.as_bytes())?;
+                    // Its time says when the cache was last used.
+                    let id_path = path.with_extension("id");
+                    if !self.touch(&id_path) {
+                        self.work().write_file(&id_path, id.as_bytes())?;
+                    }
                     return Ok(Some(Cache { path, _lock: lock }));
                 }
                 Err(Errno::WOULDBLOCK) if access == CacheAccess::Private => {}

@@ -42,6 +42,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::image::Digest;
 
@@ -66,6 +67,8 @@ struct Inner {
     trees: PathBuf,
     /// The directory of cache mounts: they differ with the mapping of owners.
     caches: PathBuf,
+    /// When the store was opened: the time at which all that this process uses was used.
+    opened: SystemTime,
     /// Held shared as long as the store is open.
     lock: fs::File,
     work: WorkDir,
@@ -170,6 +173,7 @@ impl Store {
                 root: root.to_owned(),
                 trees: root.join(trees),
                 caches: root.join("yado/caches").join(ids),
+                opened: SystemTime::now(),
                 lock,
                 work,
             }),
@@ -184,6 +188,14 @@ impl Store {
     /// A directory for this process's own files; it goes when the store is closed.
     pub fn work(&self) -> &WorkDir {
         &self.inner.work
+    }
+
+    /// Notes that a file of the store was used; false if it is not there. All uses of one
+    /// process have one time: of a build's steps none is older than the others.
+    fn touch(&self, path: &Path) -> bool {
+        let touched = fs::File::open(path).and_then(|file| file.set_modified(self.inner.opened));
+        // A time that cannot be set makes the file look older, no more.
+        touched.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |()| true)
     }
 
     /// Where the blob `digest` is, or would be.

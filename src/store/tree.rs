@@ -61,14 +61,25 @@ impl Store {
         }
     }
 
-    /// What was remembered of the step with this key.
+    /// What was remembered of the step with this key, which is used by that.
     pub fn step(&self, key: &Digest) -> Option<Vec<u8>> {
-        fs::read(self.root().join("yado/steps").join(key.hex())).ok()
+        let path = self.step_path(key);
+        let record = fs::read(&path).ok()?;
+        self.touch(&path);
+        Some(record)
     }
 
-    /// Remembers what a step made.
+    /// Remembers what a step made. The record is JSON; the digests in it are those of the
+    /// blobs and trees that it is worth nothing without.
     pub fn put_step(&self, key: &Digest, record: &[u8]) -> Result<(), StoreError> {
-        self.work().write_file(&self.root().join("yado/steps").join(key.hex()), record)
+        let path = self.step_path(key);
+        self.work().write_file(&path, record)?;
+        self.touch(&path);
+        Ok(())
+    }
+
+    fn step_path(&self, key: &Digest) -> PathBuf {
+        self.root().join("yado/steps").join(key.hex())
     }
 }
 

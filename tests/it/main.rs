@@ -9,6 +9,7 @@ mod support;
 
 mod add;
 mod bad_input;
+mod cache;
 mod checks;
 mod config;
 mod contexts;
