@@ -19,8 +19,9 @@ use crate::dockerfile::Source;
 use crate::image::{Platform, Reference};
 use crate::layer::Compression;
 use crate::plan::PlanOptions;
-use crate::report::{Event, Mode};
+use crate::report::{self, Event, Mode};
 use crate::sandbox::{Identity, Network};
+use crate::store::{Selection, StoreError};
 
 /// No comment of the documentation, where the schemes would have to be links.
 const CONTEXT_HELP: &str = "What NAME stands for in FROM, --from and from=: a directory, a git or https URL, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG][@DIGEST] or target:STAGE";
@@ -111,6 +112,10 @@ pub(super) struct Flags {
     /// Times of new files: not after the epoch (SOURCE_DATE_EPOCH, or when the base was made), or as they are
     #[arg(long, value_name = "RULE", value_enum, default_value_t)]
     timestamps: TimestampsFlag,
+    /// After the build, remove the least recently used steps and cache mounts from a store larger than this,
+    /// such as 20GB [env: YADO_STORE_LIMIT]
+    #[arg(long, value_name = "SIZE", value_parser = super::quantity::size)]
+    store_limit: Option<u64>,
     #[command(flatten)]
     secrets: SecretFlags,
     #[command(flatten)]
@@ -186,6 +191,7 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
     let outputs = flags.outputs()?;
     let names = flags.names(&outputs)?;
     let mut request = flags.request(&outputs)?;
+    let limit = flags.store_limit.map_or_else(environment::store_limit, |limit| Ok(Some(limit)))?;
     let place = Place::find(&flags.context, flags.file.as_deref())?;
     let progress = if flags.quiet { Progress::Quiet } else { flags.progress };
     let session = match &flags.timeline {
@@ -197,6 +203,9 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
     };
     let built = build_and_write(flags, &mut request, place, &outputs, &names, &session);
     let built = built.and_then(|result| {
+        if let Some(limit) = limit {
+            keep_within(limit, &session);
+        }
         let files_only = outputs.iter().all(Output::is_files);
         let size = result.image.layers.iter().map(|layer| layer.blob.size).sum();
         let end = Event::Finished {
@@ -237,6 +246,37 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Result<ExitCode, CliError> 
 fn write_timeline(flags: &Flags, session: &Session, end: &Event) -> Result<(), CliError> {
     let (Some(path), Some(timeline)) = (&flags.timeline, &session.timeline) else { return Ok(()) };
     output::write_whole(path, timeline.page(end).as_bytes())
+}
+
+/// Removes from the store what was not used for the longest time. What does not work
+/// now is for the next build; this one is good.
+fn keep_within(limit: u64, session: &Session) {
+    let (store, sink) = (&session.env.store, &session.env.sink);
+    let selection = Selection { keep: Some(limit), ..Selection::default() };
+    match store.clone().prune(&selection) {
+        Ok(pruned) => {
+            if pruned.bytes > 0 {
+                let message = format!("the store limit took {}", super::store::counts(&pruned));
+                sink.event(Event::Note { message });
+            }
+            if pruned.kept > limit {
+                let (kept, limit) = (report::size(pruned.kept), report::size(limit));
+                let message = format!(
+                    "the store has {kept}, more than its limit of {limit}, for named images; `yado store prune --all` removes them"
+                );
+                sink.event(Event::Warning { message });
+            }
+        }
+        Err(error @ StoreError::Busy(_)) => {
+            let message =
+                format!("the store limit is for the next build: {}", report::chain(&error));
+            sink.event(Event::Note { message });
+        }
+        Err(error) => {
+            let message = format!("the store is not pruned: {}", report::chain(&error));
+            sink.event(Event::Warning { message });
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the digest is what --quiet is asked for")]

@@ -44,6 +44,12 @@ pub(super) fn store_root() -> Result<PathBuf, CliError> {
         })
 }
 
+/// How large the store may become: `YADO_STORE_LIMIT`. An empty variable is none.
+pub(super) fn store_limit() -> Result<Option<u64>, CliError> {
+    let limit = text(&["YADO_STORE_LIMIT"]).map(|value| super::quantity::size(&value)).transpose();
+    limit.map_err(|problem| CliError::Usage(format!("YADO_STORE_LIMIT: {problem}")))
+}
+
 /// The files that may hold credentials, the first match counts.
 pub(super) fn credential_files() -> Vec<PathBuf> {
     if let Some(file) = path("REGISTRY_AUTH_FILE") {

@@ -13,6 +13,7 @@ mod exit;
 mod info;
 mod output;
 mod place;
+mod quantity;
 mod secrets;
 mod session;
 mod store;

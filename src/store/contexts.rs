@@ -45,7 +45,7 @@ impl Store {
         let Ok(entries) = fs::read_dir(&dir) else { return Ok(0) };
         let mut bytes = 0;
         for entry in entries.flatten() {
-            bytes += super::garbage::disk_size(&entry.path());
+            bytes += super::usage::disk_size(&entry.path());
             fs::remove_file(entry.path()).map_err(StoreError::io("remove", &entry.path()))?;
         }
         Ok(bytes)

@@ -30,11 +30,13 @@
 mod access;
 mod blob;
 mod cache;
+mod choose;
 mod contexts;
-mod garbage;
 mod names;
 mod origins;
+mod prune;
 mod tree;
+mod usage;
 mod work;
 
 use std::fs;
@@ -48,9 +50,10 @@ use crate::image::Digest;
 
 pub use blob::{BlobError, BlobWriter, Follower, VerifiedBlob};
 pub use cache::{Cache, CacheAccess};
-pub use garbage::{Pruned, Usage};
 pub use names::Named;
 pub use origins::Origin;
+pub use prune::{Pruned, Selection};
+pub use usage::{CacheUsage, Usage};
 pub use work::WorkDir;
 
 /// A content-addressed store on disk; cheap to clone.
@@ -279,16 +282,17 @@ mod tests {
         }
 
         let other = Store::open(temp.path(), "ids")?;
-        assert!(matches!(other.clone().prune(false), Err(StoreError::Busy(_))));
+        assert!(matches!(other.clone().prune(&Selection::default()), Err(StoreError::Busy(_))));
         drop(store);
-        let pruned = other.prune(false)?;
+        let pruned = other.prune(&Selection::default())?;
         assert_eq!((pruned.blobs, pruned.trees, pruned.steps), (1, 1, 1));
         let usage = Store::open(temp.path(), "ids")?.usage()?;
         assert_eq!((usage.images, usage.blobs, usage.trees), (1, 3, 1));
         // As a kill between the two leaves it.
         let layers = temp.path().join("yado/layers").join(tree::dir_name("ids"));
         fs::write(layers.join("0.owners"), "1:1 l\0").map_err(StoreError::io("write", &layers))?;
-        let pruned = Store::open(temp.path(), "ids")?.prune(true)?;
+        let pruned = Store::open(temp.path(), "ids")?
+            .prune(&Selection { images: true, ..Selection::default() })?;
         assert_eq!((pruned.blobs, pruned.trees), (3, 1));
         let left = fs::read_dir(&layers).map_err(StoreError::io("read", &layers))?;
         assert_eq!(left.count(), 0);
@@ -317,7 +321,7 @@ mod tests {
         assert!(store.tree(&id).is_none());
         // Others are removed by who has their ids, or by prune.
         assert!(!layers.join("mine-before").exists() && layers.join("another-before").exists());
-        assert_eq!(store.prune(false)?.trees, 1);
+        assert_eq!(store.prune(&Selection::default())?.trees, 1);
         assert!(!layers.join("another-before").exists());
         Ok(())
     }
