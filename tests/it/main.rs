@@ -28,6 +28,7 @@ mod layers;
 mod mounts;
 mod oracle;
 mod outputs;
+mod prune;
 mod registry;
 mod steps;
 mod store;
