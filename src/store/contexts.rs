@@ -85,7 +85,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4, 5].map(there), [false, false, false, true, true, true]);
         assert_eq!(store.context(&path(5)), Some(b"again".to_vec()));
         assert_eq!(store.context(&path(CONTEXTS + 2)), Some(b"66".to_vec()));
-        assert!(store.clone().prune(false)?.bytes > 0);
+        assert!(store.clone().prune(&crate::store::Selection::default())?.bytes > 0);
         assert_eq!(store.context(&path(5)), None);
         Ok(())
     }
