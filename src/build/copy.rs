@@ -18,7 +18,9 @@ use crate::image::Digest;
 use crate::layer::WriteError;
 use crate::plan::{Copy, CopySource, FileSource};
 use crate::report::{Event, Phase};
-use crate::rootfs::{Chmod, CopyRequest, Filter, Include, Origin, Owners, Source, Users};
+use crate::rootfs::{
+    Chmod, CopyError, CopyRequest, Filter, Include, Origin, Owners, Source, Users,
+};
 use crate::sandbox::Identity;
 use crate::snapshot::{FreshCopy, SnapshotError, Times};
 
@@ -27,10 +29,12 @@ const PIVOT: &str = "/./";
 /// The mode of a file of a web server.
 const DOWNLOADED: u32 = 0o600;
 
-/// Adds all that decides what the step makes.
+/// Adds all that decides what the step makes. The files of a stage or image stand for
+/// themselves if the `tree` is given that they are in, else their layers stand for them.
 pub(super) fn add_to_key(
     copy: &Copy,
     key: &mut Key,
+    tree: Option<(&Path, Owners<'_>)>,
     context: &Context<'_>,
 ) -> Result<(), BuildError> {
     let yes = |on: bool| if on { "yes" } else { "" };
@@ -42,10 +46,11 @@ pub(super) fn add_to_key(
         .field("link", yes(copy.link))
         .field("unpack", yes(copy.unpack))
         .list("exclude", copy.exclude.iter().map(String::as_str));
-    let files = match &copy.from {
-        FileSource::Context | FileSource::Named(_) => Some(Files::of_context(copy, context)?),
+    let files = match (&copy.from, tree) {
+        (FileSource::Context | FileSource::Named(_), _) => Some(Files::of_context(copy, context)?),
+        (_, Some((path, owners))) => Some(Files::of_tree(copy, path, owners)?),
         // Equal layers hold equal files: nothing need be unpacked to know it.
-        FileSource::Stage(_) | FileSource::Image(_) => {
+        _ => {
             let layers = source_layers(&copy.from, context)?;
             key.list("from", layers.iter().map(|layer| layer.diff_id.0.as_str()));
             None
@@ -60,15 +65,7 @@ pub(super) fn add_to_key(
                 let chosen = files.choose(&path.value)?;
                 key.field("files", &chosen.len().to_string());
                 for chosen in &chosen {
-                    let include = files.include(chosen);
-                    // The directories on the way alone: how they are called, and their modes.
-                    for lead in chosen.way.ancestors().filter(|lead| *lead != Path::new("")) {
-                        let path = chosen.base.join(lead);
-                        let digest = files.digest(&path, &|_, _| Include::No, context)?;
-                        key.field("parent", digest.as_str());
-                    }
-                    let digest = files.digest(&chosen.path(), &include, context)?;
-                    key.field("content", digest.as_str());
+                    files.add_to_key(chosen, key, context)?;
                 }
             }
             (CopySource::Inline(file), _) => {
@@ -385,6 +382,37 @@ impl<'a> Files<'a> {
             }
         }
         Ok(chosen)
+    }
+
+    /// Adds what a copy takes over of what was chosen.
+    fn add_to_key(
+        &self,
+        chosen: &Chosen,
+        key: &mut Key,
+        context: &Context<'_>,
+    ) -> Result<(), BuildError> {
+        let (path, include) = (chosen.path(), self.include(chosen));
+        // The directories on the way alone: how they are called, and their modes.
+        let leads = chosen.way.ancestors().filter(|lead| *lead != Path::new(""));
+        if let Root::Tree(root, _) = &self.root {
+            for lead in leads {
+                let path = chosen.base.join(lead);
+                let fd = crate::fs::open_in_root(root, &path, OFlags::PATH, Mode::empty());
+                let mode = fd.and_then(|fd| Ok(rustix::fs::fstat(&fd)?.st_mode));
+                let mode = mode.map_err(|source| CopyError::Source { path, source })?;
+                key.field("lead", &lead.to_string_lossy()).field("mode", &mode.to_string());
+            }
+            let digest = crate::rootfs::digest(self.origin(None), &path, &include)?;
+            key.field("tree", digest.as_str());
+            return Ok(());
+        }
+        for lead in leads {
+            let path = chosen.base.join(lead);
+            let digest = self.digest(&path, &|_, _| Include::No, context)?;
+            key.field("parent", digest.as_str());
+        }
+        key.field("content", self.digest(&path, &include, context)?.as_str());
+        Ok(())
     }
 
     fn is_dir(&self, path: &Path) -> bool {

@@ -44,6 +44,15 @@ impl StageResult {
         Image { config: self.config, layers: self.layers }
     }
 
+    /// Takes what a step made before, which is remembered under `keys`.
+    fn take(&mut self, step: &Step, keys: &[&Digest], record: Record) {
+        for key in keys {
+            self.steps.add(key, &record, false);
+        }
+        let layer = record.layer.map(|layer| Layer { diff_id: layer.diff_id, blob: layer.blob });
+        self.push(step, layer);
+    }
+
     fn push(&mut self, step: &Step, layer: Option<Layer>) {
         self.config.history.push(History {
             created: Some(rfc3339(self.epoch)),
@@ -256,12 +265,23 @@ fn run_step(
     if !context.request.no_cache
         && let Some(record) = shared.cache.look_up(&key)
     {
-        state.steps.add(&key, &record, false);
-        let layer = record.layer.map(|layer| Layer { diff_id: layer.diff_id, blob: layer.blob });
-        state.push(step, layer);
+        state.take(step, &[&key], record);
         return Ok(true);
     }
     let _turn = shared.jobs.take(env, || context.enter(Phase::Queue))?;
+    let mut content_key = None;
+    if !context.request.no_cache {
+        context.enter(Phase::Key);
+        content_key = steps::content_key(step, state, context)?;
+    }
+    if let Some(content_key) = &content_key
+        && let Some(record) = shared.cache.look_up(content_key)
+    {
+        // Next time nothing need be read.
+        shared.cache.remember(&key, &record)?;
+        state.take(step, &[&key, content_key], record);
+        return Ok(true);
+    }
     let unseen = if shared.request.eager_base || !shared.alone.contains(&id) {
         0
     } else {
@@ -284,8 +304,10 @@ fn run_step(
         blob: Descriptor::new(&layer.blob.media_type, layer.blob.digest.clone(), layer.blob.size),
     });
     let record = Record { layer: recorded };
-    shared.cache.remember(&key, &record)?;
-    state.steps.add(&key, &record, true);
+    for key in [Some(&key), content_key.as_ref()].into_iter().flatten() {
+        shared.cache.remember(key, &record)?;
+        state.steps.add(key, &record, true);
+    }
     state.push(step, layer);
     Ok(false)
 }

@@ -6,12 +6,13 @@ use std::path::Path;
 use super::base::Layer;
 use super::stage::{Context, StageResult};
 use super::tree::{Bottom, Tree};
-use super::{BuildError, copy, mounts, run};
+use super::{BuildError, Overlays, copy, mounts, run};
 use crate::cache::Key;
 use crate::image::Digest;
-use crate::plan::{Step, StepKind};
+use crate::plan::{FileSource, Step, StepKind};
 use crate::report::Event;
 use crate::rootfs::Users;
+use crate::snapshot::Times;
 
 /// Files that each step gets from yado, and that never reach a layer.
 pub(super) const STEP_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
@@ -23,14 +24,7 @@ pub(super) fn key(
     context: &Context<'_>,
 ) -> Result<Digest, BuildError> {
     let request = context.request;
-    // What a step with --link makes has nothing to do with what is below it.
-    let alone = matches!(&step.kind, StepKind::Copy(copy) if copy.link);
-    let below: &[Layer] = if alone { &[] } else { &state.layers };
-    let mut key = Key::new(below.iter().map(|layer| &layer.diff_id));
-    key.field("platform", &request.options.platform.to_string())
-        .field("compression", &format!("{:?}", request.compression))
-        .field("times", &format!("{:?}", request.timestamps.times(state.epoch)))
-        .field("user", &step.user);
+    let mut key = begin_key(step, state, context);
     match &step.kind {
         StepKind::Run(run) => {
             let env: Vec<String> =
@@ -45,13 +39,49 @@ pub(super) fn key(
                 .field("security", &format!("{:?}", run.security));
             mounts::add_to_key(&mut key, &run.mounts, context)?;
         }
-        StepKind::Copy(copy) => copy::add_to_key(copy, &mut key, context)?,
+        StepKind::Copy(copy) => copy::add_to_key(copy, &mut key, None, context)?,
         StepKind::Workdir { path } => {
             key.field("directory", path);
         }
         StepKind::Config => {}
     }
     Ok(key.finish())
+}
+
+/// Another key of a step that takes files from a stage or an image: by the files themselves,
+/// not by the layers that they are in. It costs reading the files, so it is for a step
+/// that has to be run otherwise; `None` where it would cost more than that.
+pub(super) fn content_key(
+    step: &Step,
+    state: &StageResult,
+    context: &Context<'_>,
+) -> Result<Option<Digest>, BuildError> {
+    let StepKind::Copy(copy) = &step.kind else { return Ok(None) };
+    let from_layers = matches!(copy.from, FileSource::Stage(_) | FileSource::Image(_));
+    // Without overlay a tree is copied to be read, and then copied again for the step.
+    if !from_layers || context.env.overlays != Overlays::Possible {
+        return Ok(None);
+    }
+    let layers = copy::source_layers(&copy.from, context)?;
+    Tree::new(Times::Keep).read(layers, context.env, |path, owners| {
+        let mut key = begin_key(step, state, context);
+        copy::add_to_key(copy, &mut key, Some((path, owners)), context)?;
+        Ok(Some(key.finish()))
+    })
+}
+
+/// What is part of every key.
+fn begin_key(step: &Step, state: &StageResult, context: &Context<'_>) -> Key {
+    let request = context.request;
+    // What a step with --link makes has nothing to do with what is below it.
+    let alone = matches!(&step.kind, StepKind::Copy(copy) if copy.link);
+    let below: &[Layer] = if alone { &[] } else { &state.layers };
+    let mut key = Key::new(below.iter().map(|layer| &layer.diff_id));
+    key.field("platform", &request.options.platform.to_string())
+        .field("compression", &format!("{:?}", request.compression))
+        .field("times", &format!("{:?}", request.timestamps.times(state.epoch)))
+        .field("user", &step.user);
+    key
 }
 
 /// Runs a step and writes what it made.

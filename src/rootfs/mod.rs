@@ -8,6 +8,7 @@
 mod ahead;
 mod chmod;
 mod copy;
+mod digest;
 mod duplicate;
 mod ledger;
 mod overlay;
@@ -17,6 +18,7 @@ mod users;
 
 pub use chmod::{Chmod, ChmodError};
 pub use copy::{Copied, CopyError, CopyRequest, Filter, Origin, Source, archive, copy, make_dirs};
+pub use digest::digest;
 pub use duplicate::{DuplicateError, Include, any_in, export, merge};
 pub use ledger::Ledger;
 pub use overlay::{Overlay, Upper};

@@ -97,6 +97,37 @@ fn a_cache_has_the_steps_of_the_image_or_all() {
     assert_eq!(steps(&third), [0, 2]);
 }
 
+/// The files of a stage count, whatever else the stage has.
+#[test]
+fn a_copy_from_a_stage_depends_on_its_files() {
+    let work = WorkDir::new();
+    let text = "FROM {base} AS make\nARG N\nARG X=x\nRUN mkdir -p /out/d /out/log; echo $N | tee /n > /out/log/n; echo $X > /out/d/file; ln /out/d/file /out/d/other; chmod 600 /out/d/file\nFROM {base}\nCOPY --from=make --exclude=log /out /out\nCOPY --from=make --parents /./out/d/f* /parents/\nCOPY --from=make --chmod=644 /out/d/file /file\nRUN cat /file > /copy\n";
+    let run = |store: &str, args: &[&str]| {
+        let flags: Vec<&str> = args.iter().flat_map(|arg| ["--build-arg", arg]).collect();
+        steps(&build(&work, store, text, &flags).succeeds())
+    };
+    assert_eq!(run("store", &["N=1"]), [5, 0]);
+    let digest = work.image().digest;
+    // The stage has changed, and nothing that is taken from it.
+    assert_eq!(run("store", &["N=2"]), [1, 4]);
+    assert_eq!(work.image().digest, digest);
+    assert_eq!(run("store", &["N=2"]), [0, 5]);
+    assert_eq!(run("store", &["N=2", "X=y"]), [5, 0]);
+    assert_eq!(work.image().text("copy"), "y\n");
+    assert_eq!(run("store", &["N=3", "X=y"]), [1, 4]);
+    // Another machine knows it too.
+    let export = ["--build-arg", "N=3", &to(&work, "")];
+    build(&work, "store", text, &export).succeeds();
+    let import = ["--build-arg", "N=4", &from(&work, "")];
+    let output = build(&work, "another", text, &import).succeeds();
+    assert_eq!(steps(&output), [1, 4]);
+    assert_eq!(work.image().digest, digest);
+    // Owners and modes are part of what is taken.
+    let chmod = text.replace("chmod 600", "chmod 640");
+    let output = build(&work, "store", &chmod, &["--build-arg", "N=3"]).succeeds();
+    assert_eq!(steps(&output), [5, 0]);
+}
+
 /// The directory is as large as what it is good for, and nothing of others' is removed.
 #[test]
 fn what_is_not_needed_any_more_is_removed() {
