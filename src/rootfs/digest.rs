@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
@@ -71,7 +71,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, dir: &OwnedFd, name: &CStr, path: &PathBuf) -> io::Result<()> {
+    fn entry(&mut self, dir: &OwnedFd, name: &CStr, path: &Path) -> io::Result<()> {
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         // A directory that is there only for what is below it counts even if there is
@@ -185,8 +185,10 @@ mod tests {
         digest(origin, Path::new(path), &include).expect("a digest")
     }
 
+    type Change = dyn Fn(&Path) -> io::Result<()>;
+
     /// A tree with a file of each kind that anybody may make, all of one time.
-    fn make(temp: &TempDir, change: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    fn make(temp: &TempDir, change: &Change) -> io::Result<()> {
         let dir = temp.path().join("d");
         fs::create_dir_all(dir.join("sub"))?;
         fs::write(dir.join("sub/file"), "text")?;
@@ -209,7 +211,7 @@ mod tests {
         let first = TempDir::new("digest");
         make(&first, &|_| Ok(()))?;
         let expected = of(first.path(), "d");
-        let same: [&dyn Fn(&Path) -> io::Result<()>; 4] = [
+        let same: [&Change; 4] = [
             &|_| Ok(()),
             &|dir| {
                 fs::remove_file(dir.join("link")).and_then(|()| symlink("sub", dir.join("link")))
@@ -223,7 +225,7 @@ mod tests {
             make(&temp, change)?;
             assert_eq!(of(temp.path(), "d"), expected, "{number}");
         }
-        let others: [&dyn Fn(&Path) -> io::Result<()>; 7] = [
+        let others: [&Change; 7] = [
             &|dir| fs::write(dir.join("sub/file"), "tent"),
             &|dir| fs::write(dir.join("more"), ""),
             &|dir| {
