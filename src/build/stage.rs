@@ -271,7 +271,6 @@ fn run_step(
     let _turn = shared.jobs.take(env, || context.enter(Phase::Queue))?;
     let mut content_key = None;
     if !context.request.no_cache {
-        context.enter(Phase::Key);
         content_key = steps::content_key(step, state, context)?;
     }
     if let Some(content_key) = &content_key

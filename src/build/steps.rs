@@ -10,7 +10,7 @@ use super::{BuildError, Overlays, copy, mounts, run};
 use crate::cache::Key;
 use crate::image::Digest;
 use crate::plan::{FileSource, Step, StepKind};
-use crate::report::Event;
+use crate::report::{Event, Phase};
 use crate::rootfs::Users;
 use crate::snapshot::Times;
 
@@ -62,6 +62,7 @@ pub(super) fn content_key(
     if !from_layers || context.env.overlays != Overlays::Possible {
         return Ok(None);
     }
+    context.enter(Phase::Key);
     let layers = copy::source_layers(&copy.from, context)?;
     Tree::new(Times::Keep).read(layers, context.env, |path, owners| {
         let mut key = begin_key(step, state, context);
