@@ -78,12 +78,12 @@ fn repeats(block: &[u8]) -> bool {
     let (lines, _) = block.as_chunks::<LINE>();
     for (number, line) in lines.iter().enumerate() {
         // Without a branch for each byte, this is a few instructions for a line.
-        if !line.iter().fold(false, |any, byte| any | (*byte == MARK)) {
+        if line.iter().map(|byte| u8::from(*byte == MARK)).sum::<u8>() == 0 {
             continue;
         }
-        for at in 0..LINE {
+        for (at, byte) in line.iter().enumerate() {
             let place = number * LINE + at;
-            if line[at] != MARK {
+            if *byte != MARK {
                 continue;
             }
             let Some(word) = block[place + 1..].first_chunk::<WORD>() else { return false };

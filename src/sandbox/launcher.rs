@@ -46,12 +46,12 @@ impl Launcher {
     /// Starts a child that is told over `control` what it is to do.
     pub(super) fn start(
         &self,
-        control: OwnedFd,
+        control: BorrowedFd<'_>,
         stdout: BorrowedFd<'_>,
         stderr: BorrowedFd<'_>,
     ) -> io::Result<()> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        let descriptors = [control.as_fd(), stdout, stderr];
+        let descriptors = [control, stdout, stderr];
         if let Some(process) = &*process
             && process.send(&descriptors).is_ok()
         {

@@ -163,12 +163,12 @@ fn start<'a>(
     let started = match io {
         Io::Inherit => {
             let (stdout, stderr) = (io::stdout(), io::stderr());
-            launcher.start(control.into(), stdout.as_fd(), stderr.as_fd()).map(|()| Vec::new())
+            launcher.start(control.as_fd(), stdout.as_fd(), stderr.as_fd()).map(|()| Vec::new())
         }
         Io::Lines(sink) => {
             let pipe = || io::pipe().map_err(SandboxError::system("make a pipe"));
             let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe()?, pipe()?);
-            launcher.start(control.into(), to_stdout.as_fd(), to_stderr.as_fd()).map(|()| {
+            launcher.start(control.as_fd(), to_stdout.as_fd(), to_stderr.as_fd()).map(|()| {
                 vec![
                     Lines::new(stdout, Stream::Stdout, sink),
                     Lines::new(stderr, Stream::Stderr, sink),
@@ -176,6 +176,8 @@ fn start<'a>(
             })
         }
     };
+    // The child alone has it now, so that its end is seen.
+    drop(control);
     started.map_err(SandboxError::system("start the sandbox's child"))
 }
 

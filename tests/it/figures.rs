@@ -189,3 +189,53 @@ fn settle(file: &Path) {
         (now.as_secs().cast_signed() > changed + 3).then_some(())
     });
 }
+
+/// Five stages that write large layers at once share the threads and the memory of one.
+#[test]
+fn large_layers_at_once_need_little_memory() {
+    let stage = |number: u32| {
+        let content = if number % 2 == 0 { "/dev/urandom" } else { "/dev/zero" };
+        let make = format!("dd if={content} bs=1M count=16 of=/large-{number}");
+        format!("FROM {{base}} AS s{number}\nRUN {make}\n")
+    };
+    let copy = |number: u32| format!("COPY --from=s{number} /large-{number} /\n");
+    let stages: String = (0..5).map(stage).collect();
+    let copies: String = (0..5).map(copy).collect();
+    let work = WorkDir::new();
+    let figure = work.path("peak");
+    work.build(&[stages.as_str(), "FROM scratch\n", &copies].concat())
+        .under(["time", "--format=%M", "--output", figure.to_str().unwrap()])
+        .succeeds();
+    let peak: u64 = fs::read_to_string(&figure).unwrap().trim().parse().unwrap();
+    assert!(peak < 64 * 1024, "{peak} KiB");
+}
+
+/// What a trivial step costs beyond its command: three forks of a small process, and
+/// neither a thread nor another program.
+#[test]
+fn a_trivial_step_starts_its_program_alone() {
+    const MORE: usize = 10;
+    let started = |steps: usize| {
+        let work = WorkDir::new();
+        let trace = work.path("trace");
+        let steps: String = (0..steps).map(|step| format!("RUN echo > /{step}\n")).collect();
+        let calls = "trace=execve,clone,clone3,fork,vfork";
+        work.build(&["FROM {base}\n", steps.as_str()].concat())
+            .under(["strace", "-f", "-qq", "-e", calls, "-o", trace.to_str().unwrap()])
+            .succeeds();
+        let trace = fs::read_to_string(trace).unwrap();
+        // A call that is interrupted by another's has two lines; the first has its flags.
+        let begun = |line: &&str| line.contains('(') && !line.contains("resumed>");
+        let (programs, forks): (Vec<&str>, Vec<&str>) =
+            trace.lines().filter(begun).partition(|line| line.contains("execve("));
+        let threads = forks.iter().filter(|line| line.contains("CLONE_THREAD")).count();
+        [programs.len(), forks.len() - threads, threads]
+    };
+    let (few, many) = (started(1), started(1 + MORE));
+    let [programs, processes, threads] =
+        [0, 1, 2].map(|what| many[what] - few[what].min(many[what]));
+    assert_eq!(programs, MORE);
+    assert!(processes <= 3 * MORE, "{few:?} {many:?}");
+    // Some of the runtime's own may start a little later.
+    assert!(threads < MORE / 2, "{few:?} {many:?}");
+}
