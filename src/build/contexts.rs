@@ -87,7 +87,7 @@ impl<'a> Contexts<'a> {
     ) -> Result<Digest, BuildError> {
         let env = self.remotes.env();
         let _hashing = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = context.index(|| {
+        let index = context.index_or(|| {
             let known = context.lasting_path().and_then(|path| env.store.context(&path));
             known.map_or_else(Index::default, |bytes| Index::decode(&bytes))
         });

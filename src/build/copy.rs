@@ -1,5 +1,6 @@
 //! COPY and ADD: what their key is made of, and how their files get into a tree.
 
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -114,7 +115,7 @@ pub(super) fn run(
     let ((), changed) = match &copy.from {
         FileSource::Context | FileSource::Named(_) => {
             let files = Files::of_context(copy, context)?;
-            if let Some(layer) = without_files(copy, &files, seen, state, context)? {
+            if let ControlFlow::Break(layer) = without_files(copy, &files, seen, state, context)? {
                 return Ok(layer);
             }
             tree.change(below, Bottom::Empty, env, |path, owners| {
@@ -127,7 +128,9 @@ pub(super) fn run(
             from.step = Some(context.step);
             let done = from.read(layers, env, |source, source_owners| {
                 let files = Files::of_tree(copy, source, source_owners)?;
-                if let Some(layer) = without_files(copy, &files, seen, state, context)? {
+                if let ControlFlow::Break(layer) =
+                    without_files(copy, &files, seen, state, context)?
+                {
                     return Ok(Err(layer));
                 }
                 let changed = tree.change(below, Bottom::Empty, env, |path, owners| {
@@ -152,19 +155,21 @@ fn without_files(
     below: &[Layer],
     state: &StageResult,
     context: &Context<'_>,
-) -> Result<Option<Option<Layer>>, BuildError> {
+) -> Result<ControlFlow<Option<Layer>>, BuildError> {
     let env = context.env;
-    let [CopySource::Path(source)] = copy.sources.as_slice() else { return Ok(None) };
+    let [CopySource::Path(source)] = copy.sources.as_slice() else {
+        return Ok(ControlFlow::Continue(()));
+    };
     if !below.is_empty() || context.files_wanted || copy.parents || copy.unpack {
-        return Ok(None);
+        return Ok(ControlFlow::Continue(()));
     }
     let chosen = files.choose(&source.value)?;
-    let [chosen] = chosen.as_slice() else { return Ok(None) };
+    let [chosen] = chosen.as_slice() else { return Ok(ControlFlow::Continue(())) };
     // There is no /etc/passwd, as anywhere in the work directory.
     let owner = owner(copy, &open(env.store.work().path())?)?;
     let single = env.isolation.identity == Identity::Single;
     if owner.is_some_and(|(uid, gid)| !single && !env.isolation.ids.holds(uid, gid)) {
-        return Ok(None);
+        return Ok(ControlFlow::Continue(()));
     }
     let chmod = copy.chmod.as_deref().map(str::parse::<Chmod>).transpose()?;
     let fresh = FreshCopy {
@@ -177,7 +182,7 @@ fn without_files(
         chmod: chmod.as_ref(),
     };
     if !fresh.is_simple() {
-        return Ok(None);
+        return Ok(ControlFlow::Continue(()));
     }
     let times = context.request.timestamps.times(state.epoch);
     context.enter(Phase::Snapshot);
@@ -189,7 +194,7 @@ fn without_files(
             (error, _) => error.into(),
         })
     })?;
-    Ok(Some(layer))
+    Ok(ControlFlow::Break(layer))
 }
 
 /// The owner that `--chown` names in the tree at `root`.

@@ -119,10 +119,11 @@ impl Tree {
         }
         if let ([], Bottom::Empty) = (layers, bottom) {
             // Nothing to stack: what is made is all that there is.
-            let upper = env.store.work().fresh("step");
+            let upper = env.store.work().fresh("upper");
             fs::create_dir(&upper).map_err(io_error("create", &upper))?;
             self.prepare_root(layers, None, &upper, env).map_err(io_error("prepare", &upper))?;
             let noted = Ledger::new(&upper).map_err(io_error("open", &upper))?;
+            self.enter(Phase::Run, env);
             let done = action(&upper, env.owners(&noted))?;
             return Ok((done, Changed::Upper(upper, noted)));
         }

@@ -90,7 +90,7 @@ impl Context {
     }
 
     /// What is known of the files' contents; `load` gives what other builds knew of them.
-    pub fn index(&self, load: impl FnOnce() -> Index) -> &Index {
+    pub fn index_or(&self, load: impl FnOnce() -> Index) -> &Index {
         self.index.get_or_init(load)
     }
 

@@ -211,7 +211,7 @@ mod tests {
     fn what_is_known_comes_back() {
         let index = Index::default();
         assert_eq!(index.encode(), None);
-        let old = stamp(7, Duration::from_secs(60));
+        let old = stamp(7, Duration::from_mins(1));
         put(&index, "a/b", old);
         put(&index, "\u{fe}", stamp(8, Duration::from_secs(3)));
         let bytes = index.encode().expect("it changed");
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn another_stamp_is_another_file() {
         let index = Index::default();
-        let old = stamp(7, Duration::from_secs(60));
+        let old = stamp(7, Duration::from_mins(1));
         put(&index, "f", old);
         for other in [
             Stamp { device: 2, ..old },
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn damaged_bytes_are_no_index() {
         let index = Index::default();
-        let old = stamp(7, Duration::from_secs(60));
+        let old = stamp(7, Duration::from_mins(1));
         put(&index, "file", old);
         let bytes = index.encode().expect("it changed");
         for at in 0..bytes.len() {
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn what_was_not_visited_is_kept_up_to_a_limit() {
         let index = Index::default();
-        let old = stamp(7, Duration::from_secs(60));
+        let old = stamp(7, Duration::from_mins(1));
         let files = (0..UNVISITED + 10).map(|at| (format!("{at:08}").into_bytes(), old, [7; 32]));
         index.put(files, UNIX_EPOCH + NOW);
         let last = format!("{:08}", UNVISITED + 9);

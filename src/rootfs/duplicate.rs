@@ -261,9 +261,9 @@ impl Duplicator<'_> {
         let (from, into) = (File::from(file), File::from(self.check("create", at, new)?));
         self.content(&from, &into, stat.st_size as u64).map_err(|e| io_error("write", at, e))?;
         // As the file was made it may be all that it should be.
-        let made = self.check("read", at, rustix::fs::fstat(&into))?;
-        self.give(&from, stat, (to, name, Some(&made)), at)?;
-        if made.st_mode & 0o7777 != mode.as_raw_mode() {
+        let created = self.check("read", at, rustix::fs::fstat(&into))?;
+        self.give(&from, stat, (to, name, Some(&created)), at)?;
+        if created.st_mode & 0o7777 != mode.as_raw_mode() {
             self.check("set the mode of", at, rustix::fs::fchmod(&into, mode))?;
         }
         self.copy_xattrs(&from, &into, at)?;
@@ -479,12 +479,12 @@ impl Duplicator<'_> {
         }
     }
 
-    /// Sets the owner of a file or directory; a new one, as it was `made`, may have it.
+    /// Sets the owner of a file or directory; a new one, as it was `created`, may have it.
     fn give(
         &self,
         from: impl std::os::fd::AsFd,
         stat: &Stat,
-        (to, name, made): (&OwnedFd, &CStr, Option<&Stat>),
+        (to, name, created): (&OwnedFd, &CStr, Option<&Stat>),
         at: &Path,
     ) -> Result<(), DuplicateError> {
         let (uid, gid) = self
@@ -493,7 +493,7 @@ impl Duplicator<'_> {
                 || if self.from_owners.are_single() { owner::recorded_of(&from) } else { None },
             )
             .unwrap_or((stat.st_uid, stat.st_gid));
-        if made.is_some_and(|made| self.owners.has_new(made, uid, gid)) {
+        if created.is_some_and(|created| self.owners.has_new(created, uid, gid)) {
             return Ok(());
         }
         self.give_ids(to, name, uid, gid, at)
