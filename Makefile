@@ -9,7 +9,10 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 YADO := target/$(TARGET)/release/yado
 # The budget of the static binary: 15 MiB.
 BUDGET := 15728640
-STEPS := setup lint unit fuzz it release demo
+STEPS := setup lint unit bench-budget fuzz it release demo
+# yado optimised in the profile of the tests, so that nothing else is compiled anew.
+OPTIMISED := $(addprefix --config profile.dev.package.yado.,opt-level=3 overflow-checks=false \
+  debug-assertions=false)
 # How long each fuzz target runs.
 SECONDS := 30
 
@@ -18,7 +21,10 @@ SECONDS := 30
 help:
 	@echo 'make demo   build, push and run an example on this machine'
 	@echo 'make test   everything that CI runs: $(STEPS)'
-	@echo 'make bench  print what a build costs here'
+	@echo 'make bench  what builds take here, with yado, buildah and podman side by side, as root;'
+	@echo '            CASES="a d" RUNS=5 WORK=DIR, see benches/builders.py --help'
+	@echo 'make bench-budget  hold what parts of a build cost against benches/budget.txt;'
+	@echo '            UPDATE=1 writes it'
 
 # Everything that CI runs, with the time of each step.
 test:
@@ -41,7 +47,8 @@ lint:
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked
-	shellcheck .ci/run fuzz/*.sh docker/*.sh tests/*.sh benches/*.sh
+	shellcheck .ci/run fuzz/*.sh docker/*.sh tests/*.sh
+	benches/builders.py --help >/dev/null
 
 unit:
 	cargo test --lib --bins --locked
@@ -68,6 +75,10 @@ demo: install release
 	AGAIN=$$(if test $$UID -eq 0; then id -un yado-test 2>/dev/null || true; fi) \
 	  YADO=$(YADO) docker/demo.sh
 
-# What a build costs on this machine.
+# The parts of a build, in instructions and system calls.
+bench-budget: install
+	cargo bench --locked --profile dev $(OPTIMISED) --bench micro -- $(if $(UPDATE),--update) $(PARTS)
+
+# Whole builds: yado, buildah, podman and the floor, side by side. About a quarter of an hour.
 bench: install release
-	YADO=$(abspath $(YADO)) benches/figures.sh
+	benches/builders.py --yado $(YADO) --runs $(or $(RUNS),3) $(if $(WORK),--work "$(WORK)") $(CASES)

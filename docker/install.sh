@@ -8,6 +8,7 @@ packages=(
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   chromium busybox-static jq curl strace time ca-certificates openssh-client
   git lighttpd lighttpd-mod-openssl
+  podman pigz zstd python3 valgrind
 )
 
 missing=()

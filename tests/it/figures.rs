@@ -1,5 +1,5 @@
 //! What a build costs, in counts that are the same on every machine: memory,
-//! system calls. `benches/figures.sh` prints these and the times.
+//! system calls. `benches/builders.py` prints these and the times.
 
 use std::collections::BTreeMap;
 use std::fs;
