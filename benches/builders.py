@@ -693,10 +693,12 @@ def make_base(keep: Path) -> None:
     if not archive.exists():
         say("making the base with mmdebstrap")
         making = keep / "making.tar"
-        subprocess.run(
+        done = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "mmdebstrap", "--quiet",
              "--variant=minbase", "--skip=output/dev", "bookworm", str(making)],
-            check=True, stdout=sys.stderr, env={**os.environ, "SOURCE_DATE_EPOCH": "1686355200"})
+            check=False, stdout=sys.stderr, env={**os.environ, "SOURCE_DATE_EPOCH": "1686355200"})
+        if done.returncode:
+            die("mmdebstrap could not make the base")
         making.rename(archive)
     if not layer.exists():
         making = keep / "making.tar.gz"

@@ -18,7 +18,7 @@
 //! valgrind shows a program no SHA instructions, so sha2 takes its portable code there: what
 //! hashes costs more here than it does outside.
 
-#![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 mod cases;
 
@@ -55,7 +55,14 @@ impl Unit {
     }
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("micro: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
     // Cargo adds this to what it calls.
     arguments.retain(|argument| argument != "--bench");
@@ -222,6 +229,7 @@ fn compare(
             holds = false;
             continue;
         };
+        #[expect(clippy::cast_precision_loss, reason = "it is shown with one decimal")]
         let change = (count as f64 / allowed as f64 - 1.0) * 100.0;
         let verdict = if count * 100 > allowed * (100 + TOLERANCE) {
             holds = false;
