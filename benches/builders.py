@@ -6,11 +6,11 @@ registry on the loopback, a Debian base made with mmdebstrap, contexts and store
 directory. The loopback is nobody else's there, so its counter has the bytes on the wire; the
 registry's access log has the requests.
 
-A case is built by each builder in turn, and by nobody ("floor"), RUNS times after a round that
-is not counted (A B C, A B C, ...). Each build includes the push. Each has content of its own, so
-that no store and no registry has its layers yet, and a repository of its own. Nothing is removed
-while something is measured, because removing many files makes ext4 slow for minutes, and what is
-written is synced before the next build starts.
+A case is built by each builder in turn, and by nobody ("floor"), RUNS times after a round that is
+not counted (A B C, A B C, ...). Each build includes the push. Each has content of its own, so that
+no store and no registry has its layers yet, and a repository of its own. Stores are removed at the
+very end, because removing many files makes ext4 slow for minutes; only single large files go at
+once. What is written is synced before the next build starts.
 
 The floor: the commands of RUN natively in a chroot of the unpacked base, then one layer by
 `tar | pigz -6` on all cores, then one upload by curl. The digest of the uncompressed archive, the
@@ -46,9 +46,10 @@ from pathlib import Path
 
 HOST = "localhost:5000"
 BASE = f"{HOST}/bench/debian:12"
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 # What all cases leave behind in one round, and once.
-GIB_PER_ROUND, GIB_ONCE = 5, 2
+GIB_PER_ROUND, GIB_ONCE = 2, 5
 TIMEOUT = 900
 
 
@@ -88,8 +89,8 @@ class Case:
     floor: str | None = None
     # What the commands make, as the names below the root.
     makes: str = ""
-    # Whether zstd is measured as well.
-    zstd: bool = False
+    # Whether the layer is large: zstd is measured as well, and files do not stay.
+    large: bool = False
 
     def text(self, n: int) -> str:
         lines = [f"RUN {command}" for command in self.run]
@@ -108,7 +109,8 @@ ECHO = ["echo one {n} >/one", "echo two {n} >/two", "echo three {n} >/three"]
 THREE = "".join(f"RUN {command}\n" for command in ECHO)
 FLOOR_A = "".join(f"native <<'END'\n{command}\nEND\n" for command in ECHO)
 FLOOR_A += 'cp "$context/hello" "$base/hello"\nlayer "$base" one two three hello\nupload\n'
-STAGES = "".join(f"FROM {{base}} AS s{i}\nRUN sleep 1; echo {i} {{n}} >/s{i}\n" for i in range(1, 6))
+SLEEP = "FROM {{base}} AS s{i}\nRUN sleep 1; echo {i} {{n}} >/s{i}\n"
+STAGES = "".join(SLEEP.format(i=i) for i in range(1, 6))
 COPIES = "".join(f"COPY --from=s{i} /s{i} /s{i}\n" for i in range(1, 6))
 ALONE = "".join(f"(native <<'END'\nsleep 1; echo {i} {{n}} >/s{i}\nEND\n) &\n" for i in range(1, 6))
 
@@ -122,8 +124,8 @@ CASES = {
               dockerfile="FROM {base}\n" + THREE + "COPY hello /hello\n", floor=""),
     "c": Case("RUN: 10,000 small files", [MANY % (10000, "{n}")], makes="many"),
     "d": Case("RUN: 200 MiB random", ["dd if=/dev/urandom of=/large bs=1M count=200 2>/dev/null"],
-              makes="large", zstd=True),
-    "d2": Case("RUN: 200 MiB text", [WORDS % "{n}"], makes="text", zstd=True),
+              makes="large", large=True),
+    "d2": Case("RUN: 200 MiB text", [WORDS % "{n}"], makes="text", large=True),
     "g": Case("30 trivial RUN", [f"echo {i} {{n}} >/f{i}" for i in range(1, 31)], layers=30,
               makes=" ".join(f"f{i}" for i in range(1, 31))),
     "g1": Case("1 trivial RUN", ["echo 1 {n} >/f1"], makes="f1"),
@@ -168,7 +170,10 @@ upload() {
   curl -sS --fail -o /dev/null -H 'Content-Type: application/octet-stream' \
     -T "$out/layer" "$to&digest=sha256:$digest"
 }
-unpack() { mkdir "$out/base"; curl -sS --fail "http://$host/v2/$blob" | pigz -dc | tar -C "$out/base" -x; }
+unpack() {
+  mkdir "$out/base"
+  curl -sS --fail "http://$host/v2/$blob" | pigz -dc | tar -C "$out/base" -x
+}
 """
 
 
@@ -355,7 +360,8 @@ class Bench:
         archive, layer = keep / "base.tar", keep / "base.tar.gz"
         say("putting the base into the registry")
         blob = self.registry.put_blob("bench/debian", layer)
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+        machine = os.uname().machine
+        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
         config = json.dumps({
             "architecture": machine, "os": "linux", "config": {"Cmd": ["/bin/bash"]},
             "rootfs": {"type": "layers", "diff_ids": [hash_of(archive)]},
@@ -435,14 +441,21 @@ class Bench:
             "", self.store(builder, case), f"{HOST}/{repository}:latest",
             self.work / f"context-{case.context}", not again, text.count("FROM "), zstd))
         os.sync()
-        since, before = self.registry.mark(), wire()
+        start, since, before = time.time(), self.registry.mark(), wire()
         samples = [measure(command, directory, self.environment()) for command in commands]
         after = wire()
         requests, downloaded = self.registry.traffic(since)
-        layers = case.layers + (1 if case.on_base else 0)
+        layer = self.registry.check(repository, case.layers + (1 if case.on_base else 0))
+        if case.large:
+            self.free(start, self.work / "stores" / builder)
         return Sample(sum(sample.wall for sample in samples), sum(sample.cpu for sample in samples),
                       max(sample.peak for sample in samples), requests, after - before, downloaded,
-                      self.registry.check(repository, layers))
+                      layer)
+
+    def free(self, since: float, directory: Path) -> None:
+        """Removes the large files that have been made since, there and in the registry."""
+        subprocess.run(["find", directory, self.work / "registry", "-xdev", "-type", "f", "-size",
+                        "+16M", "-newerct", f"@{since}", "-delete"], check=True)
 
     def build_floor(self, name: str, zstd: bool) -> Sample | None:
         case = CASES[name]
@@ -454,6 +467,7 @@ class Bench:
         (out := directory / "out").mkdir()
         before = set(os.listdir(self.base))
         os.sync()
+        start = time.time()
         sample = measure(["bash", "floor"], directory, {
             "base": str(self.base), "out": str(out), "host": HOST, "blob": self.base_blob,
             "zstd": "yes" if zstd else "",
@@ -464,6 +478,8 @@ class Bench:
         # What it made is moved away, not removed.
         for made in set(os.listdir(self.base)) - before:
             (self.base / made).rename(out / made)
+        if case.large:
+            self.free(start, out)
         return sample
 
 
@@ -502,7 +518,7 @@ COMMANDS = {"yado": yado, "buildah": buildah, "podman": podman}
 def run_case(bench: Bench, name: str) -> dict[str, list[Sample] | str]:
     """The counted samples of the floor and of each builder, or why it failed."""
     everybody = ["floor", *bench.arguments.builders]
-    if CASES[name].zstd:
+    if CASES[name].large:
         everybody += [f"{who}, zstd" for who in ["floor", "yado"] if who in everybody]
     results: dict[str, list[Sample] | str] = {who: [] for who in everybody}
 
@@ -631,8 +647,8 @@ def report(results: dict[str, dict], builders: list[str]) -> str:
                 / 29 * 1000 for who in ["floor", *builders]
                 if has(results["g"], who) and has(results["g1"], who)}
         native = each.get("floor", 0.0)
-        text.append("- each trivial RUN with its push, (g − g1) / 29, beyond the native command's "
-                    f"{native:.1f} ms: " + ", ".join(
+        text.append("- each trivial RUN with its push, (g − g1) / 29, beyond the native "
+                    f"command's {native:.1f} ms: " + ", ".join(
                         f"{who} {each[who] - native:.1f} ms" for who in builders if who in each))
     return "\n".join(text)
 
@@ -650,12 +666,13 @@ def heading(arguments: argparse.Namespace, work: Path) -> str:
                 for who in arguments.builders]
     versions += [output_of("dpkg-query", "--show", "--showformat=docker-registry ${Version}",
                            "docker-registry"), output_of("pigz", "--version")]
+    filesystem = output_of("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(work))
     words = ["make bench", f"RUNS={arguments.runs}"]
     if arguments.cases != list(CASES):
         words.append(f"CASES=\"{' '.join(arguments.cases)}\"")
     return "\n".join([
         f"- machine: {os.cpu_count()} × {cpu[1] if cpu else os.uname().machine}, "
-        f"{int(memory[1]) / 2**20:.0f} GiB, {output_of('findmnt', '--noheadings', '--output', 'FSTYPE', '--target', str(work))}; "
+        f"{int(memory[1]) / 2**20:.0f} GiB, {filesystem}; "
         f"Linux {os.uname().release}; {debian[1]}; "
         f"load before: {arguments.load}",
         f"- versions: {'; '.join(versions)}",
@@ -711,7 +728,8 @@ def main() -> None:
     shown = "\n".join(f"  {name:3} {case.title}" for name, case in CASES.items())
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=f"cases:\n{shown}\n\nThe tables go to standard output as "
-        "markdown, progress to standard error.", formatter_class=argparse.RawDescriptionHelpFormatter)
+        "markdown, progress to standard error.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="only these cases")
     parser.add_argument("--yado", default="yado", metavar="FILE", help="the binary [yado in PATH]")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="counted rounds [3]")
@@ -739,8 +757,8 @@ def main() -> None:
     if os.geteuid() != 0:
         die("buildah, podman and chroot need root here; run it with sudo")
     programs = [builder for builder in arguments.builders if builder != "yado"]
-    for program in ["docker-registry", "mmdebstrap", "pigz", "zstd", "curl", "time", "unshare", "setpriv",
-                    *programs]:
+    for program in ["docker-registry", "mmdebstrap", "pigz", "zstd", "curl", "time", "unshare",
+                    "setpriv", *programs]:
         if not shutil.which(program):
             die(f"no {program}: run docker/install.sh")
     binary = shutil.which(arguments.yado)
@@ -774,11 +792,14 @@ def main() -> None:
             except KeyboardInterrupt:
                 continue  # it has got the signal too
     finally:
-        # The namespace is gone, and with it what was mounted there.
+        # The namespace is gone, and with it what was mounted there. This is done to its end.
+        for number in [signal.SIGINT, signal.SIGTERM]:
+            signal.signal(number, signal.SIG_IGN)
         if str(work) in Path("/proc/self/mountinfo").read_text():
             die(f"a mount is left below {work}; it is not removed")
         say("removing what the builds have left")
-        subprocess.run(["rm", "-rf", "--one-file-system", "--", work], check=False)
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", work], check=False,
+                       start_new_session=True)
     sys.exit(code)
 
 

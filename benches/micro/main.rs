@@ -249,9 +249,9 @@ fn compare(
     }
     if !holds {
         println!(
-            "\nMore than {TOLERANCE} % above the budget, or without one. Make it cheaper, or, when it is worth \
-             its price,\nwrite the new budget with `make bench-budget UPDATE=1` and say why in \
-             the commit."
+            "\nMore than {TOLERANCE} % above the budget, or without one. Make it cheaper, or, when \
+             it is worth its\nprice, write the new budget with `make bench-budget UPDATE=1` and say \
+             why in the commit."
         );
     } else if lower {
         println!("\nLower the budget so that it stays so: make bench-budget UPDATE=1");
