@@ -11,10 +11,10 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use yado::cache::Key;
-use yado::context::{Context, content_digest};
+use yado::context::{self, Contents, Context};
 use yado::dockerfile::{self, Source};
 use yado::image::{DiffId, Digest};
-use yado::layer::{Compression, Entry, Kind, LayerWriter, TarReader, TarWriter, open};
+use yado::layer::{Compression, Entry, Kind, LayerWriter, Pool, TarReader, TarWriter, open};
 use yado::plan::{self, PlanOptions};
 use yado::rootfs::{self, Owners, UnpackOptions};
 use yado::snapshot::{Index, Times, write_upper};
@@ -121,13 +121,15 @@ fn walk(dir: &Path) -> Result<Work> {
     let context = Context::open(dir, None)?;
     Ok(Box::new(move || {
         let include = |path: &Path, is_dir| context.include(path, is_dir);
-        black_box(content_digest(context.root(), Path::new(""), &include)?);
+        let index = context::Index::default();
+        let contents = Contents { root: context.root(), index: &index, threads: 1 };
+        black_box(contents.digest(Path::new(""), &include)?);
         Ok(())
     }))
 }
 
 fn decompress(_: &Path) -> Result<Work> {
-    let mut writer = LayerWriter::new(Vec::new(), Compression::default(), 1);
+    let mut writer = LayerWriter::new(Vec::new(), Compression::default(), &Pool::new(1));
     writer.write_all(&text())?;
     let (_, bytes) = writer.finish()?;
     Ok(Box::new(move || {
@@ -192,7 +194,7 @@ fn tar(_: &Path) -> Result<Work> {
 fn compress(format: &str) -> Result<Work> {
     let (compression, text) = (format.parse()?, text());
     Ok(Box::new(move || {
-        let mut writer = LayerWriter::new(Vec::new(), compression, 1);
+        let mut writer = LayerWriter::new(Vec::new(), compression, &Pool::new(1));
         writer.write_all(&text)?;
         black_box(writer.finish()?);
         Ok(())
