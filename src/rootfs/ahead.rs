@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn who_stops_early_stops_the_reading() {
         let stopped = read_ahead(io::repeat(7), Hasher::new(), |ahead| {
-            ahead.read_exact(&mut [0; 3 * BLOCK])?;
+            ahead.read_exact(&mut vec![0; 3 * BLOCK])?;
             Err::<(), _>(io::Error::other("enough"))
         });
         assert_eq!(stopped.unwrap_err().to_string(), "enough");

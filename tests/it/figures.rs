@@ -194,7 +194,7 @@ fn settle(file: &Path) {
 #[test]
 fn large_layers_at_once_need_little_memory() {
     let stage = |number: u32| {
-        let content = if number % 2 == 0 { "/dev/urandom" } else { "/dev/zero" };
+        let content = if number.is_multiple_of(2) { "/dev/urandom" } else { "/dev/zero" };
         let make = format!("dd if={content} bs=1M count=16 of=/large-{number}");
         format!("FROM {{base}} AS s{number}\nRUN {make}\n")
     };
@@ -218,7 +218,8 @@ fn a_trivial_step_starts_its_program_alone() {
     let started = |steps: usize| {
         let work = WorkDir::new();
         let trace = work.path("trace");
-        let steps: String = (0..steps).map(|step| format!("RUN echo > /{step}\n")).collect();
+        let steps: Vec<String> = (0..steps).map(|step| format!("RUN echo > /{step}\n")).collect();
+        let steps = steps.concat();
         let calls = "trace=execve,clone,clone3,fork,vfork";
         work.build(&["FROM {base}\n", steps.as_str()].concat())
             .under(["strace", "-f", "-qq", "-e", calls, "-o", trace.to_str().unwrap()])
