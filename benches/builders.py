@@ -638,7 +638,7 @@ def report(results: dict[str, dict], builders: list[str]) -> str:
             sizes = [f"{who} {median_of(results[name][who], 'layer') / 1e6:.1f} MB"
                      for who in ["floor", *builders] if has(results[name], who)]
             text.append(f"- layer of {name}: {', '.join(sizes)}")
-            zstd = [f"{who} {cell(results[name][who])} s and "
+            zstd = [f"{who.partition(',')[0]} {cell(results[name][who])} s and "
                     f"{median_of(results[name][who], 'layer') / 1e6:.1f} MB"
                     for who in ["floor, zstd", "yado, zstd"] if has(results[name], who)]
             text.append(f"- {name} with zstd: {'; '.join(zstd)}")
