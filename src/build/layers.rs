@@ -5,14 +5,17 @@
 //! into a directory of its own, several at once; two stages that want the same one do
 //! it once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::base::Layer;
+use super::schedule::Once;
 use super::tree::{io_error, set_mode};
 use super::{BuildError, Env, layout, push};
+use crate::image::DiffId;
 use crate::report::{Transfer, TransferKind, transfer};
 use crate::rootfs::{Ledger, UnpackOptions};
 use crate::store::{BlobError, BlobWriter, Origin, StoreError};
@@ -20,13 +23,43 @@ use crate::store::{BlobError, BlobWriter, Origin, StoreError};
 /// How many layers are fetched or unpacked at a time; fetching is waiting.
 const AT_ONCE: usize = 6;
 
+/// What is known of the trees of layers while the process runs: the store keeps them as long.
+#[derive(Debug, Default)]
+pub struct Trees {
+    /// Those that are being made.
+    busy: Once<DiffId>,
+    /// Those that are there, and whether the root hides all that is below it.
+    opaque: Mutex<BTreeMap<DiffId, bool>>,
+}
+
+impl Trees {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<DiffId, bool>> {
+        self.opaque.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the root of a layer's tree, which is there, hides all that is below it: the kernel
+/// does not look at the mark on a layer's root itself.
+pub(super) fn is_opaque(layer: &Layer, env: &Env) -> Result<bool, BuildError> {
+    if let Some(known) = env.trees.known().get(&layer.diff_id) {
+        return Ok(*known);
+    }
+    let path = env.store.tree_path(&layer.diff_id);
+    let root = crate::fs::open_dir(&path).map_err(io_error("open", &path))?;
+    let opaque = crate::rootfs::is_opaque(&root).map_err(io_error("read", &path))?;
+    env.trees.known().insert(layer.diff_id.clone(), opaque);
+    Ok(opaque)
+}
+
 /// The trees of layers, for `step`; those that are not there are made.
 pub(super) fn trees(
     layers: &[Layer],
     step: Option<u32>,
     env: &Env,
 ) -> Result<Vec<PathBuf>, BuildError> {
-    let is_missing = |layer: &&Layer| env.store.tree(&layer.diff_id).is_none();
+    let is_missing = |layer: &&Layer| {
+        !env.trees.known().contains_key(&layer.diff_id) && env.store.tree(&layer.diff_id).is_none()
+    };
     each(layers.iter().filter(is_missing).collect(), env, |layer| unpack(layer, step, env))?;
     Ok(layers.iter().map(|layer| env.store.tree_path(&layer.diff_id)).collect())
 }
@@ -35,7 +68,7 @@ pub(super) fn trees(
 pub(super) fn fetch(layers: &[Layer], env: &Env) -> Result<(), BuildError> {
     let is_missing = |layer: &&Layer| !env.store.has_blob(&layer.blob);
     each(layers.iter().filter(is_missing).collect(), env, |layer| {
-        let _alone = env.unpacking.hold(&layer.diff_id, env)?;
+        let _alone = env.trees.busy.hold(&layer.diff_id, env)?;
         if env.store.has_blob(&layer.blob) {
             return Ok(());
         }
@@ -123,7 +156,7 @@ fn pull(
 }
 
 fn unpack(layer: &Layer, step: Option<u32>, env: &Env) -> Result<(), BuildError> {
-    let _alone = env.unpacking.hold(&layer.diff_id, env)?;
+    let _alone = env.trees.busy.hold(&layer.diff_id, env)?;
     if env.store.tree(&layer.diff_id).is_some() {
         return Ok(());
     }

@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicU32;
 use crate::cache::{self, Cache};
 use crate::context::{Context, ContextLocation};
 use crate::dockerfile::{self, Source, Span};
-use crate::image::{Descriptor, DiffId, Document, ImageConfig, Platform, RuntimeConfig};
+use crate::image::{Descriptor, Document, ImageConfig, Platform, RuntimeConfig};
 use crate::layer::{Compression, Pool};
 use crate::net::Http;
 use crate::plan::{self, FileSource, ImageRequest, ImageSource, Plan, PlanOptions, Stages, Wanted};
@@ -51,15 +51,15 @@ pub use error::{BuildError, ErrorKind};
 pub use export::{
     ExportError, Format, TreeOutput, export_cache, export_image, export_image_dir, export_tree,
 };
+pub use layers::Trees;
 pub use push::Uploads;
 pub use remote::FetchError;
 pub use run::{ExecRequest, exec};
-pub use schedule::Once;
 pub use secrets::{Agents, Secrets};
 pub use tree::Overlays;
 
 use contexts::Contexts;
-use schedule::{Board, Jobs};
+use schedule::{Board, Jobs, Once};
 use stage::Shared;
 
 /// 1980-01-01: the epoch of what has no base image; zip archives know no older date.
@@ -150,14 +150,11 @@ pub struct Env {
     pub resolv_conf: Vec<u8>,
     /// How many threads unpack.
     pub threads: usize,
-    /// Layers that are being unpacked.
-    pub unpacking: Unpacking,
+    /// What is known of unpacked layers.
+    pub trees: Trees,
     /// The threads that compress layers.
     pub pool: Pool,
 }
-
-/// Which layers are being unpacked: each by one thread.
-pub type Unpacking = Once<DiffId>;
 
 impl std::fmt::Debug for Env {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

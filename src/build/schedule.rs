@@ -156,7 +156,7 @@ impl Drop for Turn<'_> {
 
 /// One thread at a time for each key: what the first does, the next finds done.
 #[derive(Debug)]
-pub struct Once<K> {
+pub(super) struct Once<K> {
     busy: Mutex<BTreeSet<K>>,
     changed: Condvar,
 }

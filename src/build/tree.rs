@@ -325,11 +325,10 @@ fn distinct(layers: &[Layer]) -> Vec<Layer> {
 
 /// The trees to stack: from the topmost one whose root hides all below it.
 fn stack(layers: &[Layer], step: Option<u32>, env: &Env) -> Result<Vec<PathBuf>, BuildError> {
-    let mut trees = layers::trees(&distinct(layers), step, env)?;
+    let layers = distinct(layers);
+    let mut trees = layers::trees(&layers, step, env)?;
     for at in (1..trees.len()).rev() {
-        let root = crate::fs::open_dir(&trees[at]).map_err(io_error("open", &trees[at]))?;
-        // The kernel does not look at the mark on a layer's root itself.
-        if crate::rootfs::is_opaque(&root).map_err(io_error("read", &trees[at]))? {
+        if layers::is_opaque(&layers[at], env)? {
             trees.drain(..at);
             break;
         }

@@ -143,7 +143,7 @@ impl Session {
             resolv_conf: std::fs::read("/etc/resolv.conf").unwrap_or_default(),
             threads,
             pool: Pool::new(threads),
-            unpacking: build::Unpacking::default(),
+            trees: build::Trees::default(),
         };
         Ok(Self { env, tail, timeline, mode })
     }

@@ -25,16 +25,7 @@ pub fn write_upper<W: Write>(
     owners: Owners<'_>,
     tar: &mut TarWriter<W>,
 ) -> Result<Counts, SnapshotError> {
-    let open = |path: &Path| {
-        crate::fs::open_dir(path).map_err(|source| SnapshotError::Read {
-            action: "open",
-            path: path.strip_prefix("/").unwrap_or(path).to_owned(),
-            source,
-        })
-    };
     let root = open(upper)?;
-    // Sought from the top down, as the overlay does.
-    let below = below.iter().rev().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
     let mut walk = Walk { archive: Archive::new(tar, times, owners), below };
     if walk.root_changed(&root)? {
         walk.archive.directory(&root, b"")?;
@@ -43,9 +34,19 @@ pub fn write_upper<W: Write>(
     Ok(walk.archive.counts)
 }
 
+/// Opens a tree.
+fn open(path: &Path) -> Result<OwnedFd, SnapshotError> {
+    crate::fs::open_dir(path).map_err(|source| SnapshotError::Read {
+        action: "open",
+        path: path.strip_prefix("/").unwrap_or(path).to_owned(),
+        source,
+    })
+}
+
 struct Walk<'a, W: Write> {
     archive: Archive<'a, W>,
-    below: Vec<OwnedFd>,
+    /// The lowest first; most changes need none of them.
+    below: &'a [PathBuf],
 }
 
 impl<W: Write> Walk<'_, W> {
@@ -53,8 +54,8 @@ impl<W: Write> Walk<'_, W> {
         let stat =
             |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(|e| read_error("read", b"", e.into()));
         let key = |stat: rustix::fs::Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
-        let before = match self.below.first() {
-            Some(top) => key(stat(top)?),
+        let before = match self.below.last() {
+            Some(top) => key(stat(&open(top)?)?),
             None => (FileType::Directory.as_raw_mode() | 0o755, 0, 0),
         };
         Ok(key(stat(root)?) != before)
@@ -99,8 +100,9 @@ impl<W: Write> Walk<'_, W> {
     /// What the directory `path` holds in the trees below, as an overlay of them would show it.
     fn names_below(&self, path: &[u8]) -> Result<BTreeSet<CString>, SnapshotError> {
         let mut layers: Vec<OwnedFd> = Vec::new();
-        for layer in &self.below {
-            layers.push(crate::fs::reopen_dir(layer).map_err(|e| read_error("open", path, e))?);
+        // Sought from the top down, as the overlay does.
+        for layer in self.below.iter().rev() {
+            layers.push(open(layer)?);
         }
         for component in path.split(|b| *b == b'/') {
             let name = CString::new(component).map_err(|e| read_error("open", path, e.into()))?;
