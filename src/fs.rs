@@ -167,6 +167,18 @@ fn push_components(pending: &mut Vec<CString>, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens a file that others may have put there: what is not one, such as a pipe that nobody
+/// writes to, is an error at once.
+pub fn open_regular(path: &Path) -> io::Result<std::fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
 /// A second descriptor of the directory `dir`, with a read position of its own.
 pub fn reopen_dir(dir: impl AsFd) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -335,6 +347,19 @@ mod tests {
     use crate::testing::TempDir;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_a_regular_file_is_opened() -> io::Result<()> {
+        let temp = TempDir::new("regular");
+        fs::write(temp.path().join("file"), "x")?;
+        let pipe = temp.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR, 0)?;
+        assert!(open_regular(&temp.path().join("file")).is_ok());
+        for other in [pipe, temp.path().to_owned()] {
+            assert!(open_regular(&other).is_err(), "{}", other.display());
+        }
+        Ok(())
+    }
 
     #[test]
     fn makes_directories_through_links_but_inside() -> io::Result<()> {

@@ -7,6 +7,7 @@
 //! build has succeeded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct Shared {
     /// The first of the names.
     name: Reference,
     before: OnceCell<Before>,
+    /// Whether what the registry should have is asked for all the same.
+    doubts: AtomicBool,
     client: Client,
     store: Store,
 }
@@ -65,6 +68,7 @@ impl Uploads {
                 let shared = Arc::new(Shared {
                     name: names[0].clone(),
                     before: OnceCell::new(),
+                    doubts: AtomicBool::new(false),
                     client: env.client.clone(),
                     store: env.store.clone(),
                 });
@@ -89,15 +93,9 @@ impl Uploads {
     pub fn finish(self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
         env.check_cancelled()?;
         for destination in &self.destinations {
-            for layer in &result.image.layers {
-                destination.send(&layer.blob, None, env);
-            }
-            destination.send(&result.config, None, env);
+            destination.start(result, env);
         }
-        for destination in &self.destinations {
-            destination.finish(result, env)?;
-        }
-        Ok(())
+        self.destinations.iter().try_for_each(|destination| destination.finish(result, env))
     }
 }
 
@@ -114,6 +112,33 @@ impl Destination {
     }
 
     fn finish(&self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
+        self.send_all(result, env)?;
+        let put = self.put(result, env);
+        // The registry may have lost blobs of the image that the name had, or the name lies.
+        let is_refused = |error: &RegistryError| {
+            matches!(error, RegistryError::Refused { status: 400 | 404, .. })
+        };
+        match put {
+            Err(BuildError::Push { source, .. }) if is_refused(&source) => {
+                self.shared.doubts.store(true, Ordering::Relaxed);
+                self.send_all(result, env)?;
+                self.put(result, env)
+            }
+            other => other,
+        }
+    }
+
+    /// Sends what is not on its way yet.
+    fn start(&self, result: &BuildResult, env: &Env) {
+        for layer in &result.image.layers {
+            self.send(&layer.blob, None, env);
+        }
+        self.send(&result.config, None, env);
+    }
+
+    /// Sends all that is not there.
+    fn send_all(&self, result: &BuildResult, env: &Env) -> Result<(), BuildError> {
+        self.start(result, env);
         let missing = self.join(env)?;
         // Of base images whose files nobody wanted, for a registry that they are not on.
         let wanted = |layer: &&Layer| missing.contains(&layer.blob.digest);
@@ -126,10 +151,10 @@ impl Destination {
             let task = env.runtime.spawn(async move { shared.pass_on(&blob).await });
             self.tasks().insert(layer.blob.digest.clone(), task);
         }
-        if let Some(digest) = self.join(env)?.first() {
-            return Err(StoreError::from(BlobError::Missing(digest.clone())).into());
+        match self.join(env)?.first() {
+            Some(digest) => Err(StoreError::from(BlobError::Missing(digest.clone())).into()),
+            None => Ok(()),
         }
-        self.put(result, env)
     }
 
     /// Waits until all is sent; gives what is neither there nor here.
@@ -165,10 +190,9 @@ impl Destination {
         let name = self.shared.name.to_string();
         let fail = |source| BuildError::Push { name: name.clone(), source: Box::new(source) };
         let bytes = env.store.read_document(&result.manifest.digest)?;
-        let media_type = &result.manifest.media_type;
         env.runtime.block_on(async {
             tokio::select! {
-                done = self.put_names(&result.manifest.digest, media_type, &bytes) => done.map_err(fail),
+                done = self.put_names(result, &bytes) => done.map_err(fail),
                 () = until_cancelled(env) => Err(BuildError::Interrupted),
             }
         })?;
@@ -179,18 +203,18 @@ impl Destination {
         Ok(())
     }
 
-    async fn put_names(
-        &self,
-        manifest: &Digest,
-        media_type: &str,
-        bytes: &[u8],
-    ) -> Result<(), RegistryError> {
+    async fn put_names(&self, result: &BuildResult, bytes: &[u8]) -> Result<(), RegistryError> {
+        let manifest = &result.manifest;
         let before = self.shared.before().await;
         for name in &self.names {
-            if *name == self.shared.name && before.manifest.as_ref() == Some(manifest) {
+            // Steps take their time, in which the name may have got another image.
+            let is_it = result.cached == result.steps
+                && before.manifest.as_ref() == Some(&manifest.digest)
+                && *name == self.shared.name;
+            if is_it {
                 continue;
             }
-            self.shared.client.push_manifest(name, media_type, bytes).await?;
+            self.shared.client.push_manifest(name, &manifest.media_type, bytes).await?;
         }
         Ok(())
     }
@@ -252,7 +276,8 @@ impl Shared {
     }
 
     async fn send(&self, blob: &Descriptor, step: Option<u32>) -> Result<(), RegistryError> {
-        if self.before().await.blobs.contains(&blob.digest) {
+        let doubts = self.doubts.load(Ordering::Relaxed);
+        if !doubts && self.before().await.blobs.contains(&blob.digest) {
             return Ok(());
         }
         let repository = self.name.repository();

@@ -268,9 +268,25 @@ fn run_step(
         state.take(step, &[&key], record);
         return Ok(true);
     }
+    let unseen = if shared.request.eager_base || !shared.alone.contains(&id) {
+        0
+    } else {
+        unseen::layers(step, state, context)
+    };
+    // What is made without the base's files is remembered apart: where they are at hand
+    // they decide.
+    let inputs = key;
+    let key = if unseen > 0 { unseen::key(&inputs) } else { inputs.clone() };
+    if unseen > 0
+        && !context.request.no_cache
+        && let Some(record) = shared.cache.look_up(&key)
+    {
+        state.take(step, &[&key], record);
+        return Ok(true);
+    }
     let _turn = shared.jobs.take(env, || context.enter(Phase::Queue))?;
     let mut content_key = None;
-    if !context.request.no_cache {
+    if !context.request.no_cache && unseen == 0 {
         content_key = steps::content_key(step, state, context)?;
     }
     if let Some(content_key) = &content_key
@@ -281,11 +297,6 @@ fn run_step(
         state.take(step, &[&key, content_key], record);
         return Ok(true);
     }
-    let unseen = if shared.request.eager_base || !shared.alone.contains(&id) {
-        0
-    } else {
-        unseen::layers(step, state, context)
-    };
     let layer = if unseen > 0 {
         let mut alone = Tree::new(context.request.timestamps.times(state.epoch));
         (alone.step, alone.unseen) = (Some(context.step), unseen);
@@ -295,7 +306,7 @@ fn run_step(
     };
     // Else the cache would give for these files what others became.
     let local = |from: &&FileSource| matches!(from, FileSource::Context | FileSource::Named(_));
-    if step.file_sources().iter().any(local) && steps::key(step, state, context)? != key {
+    if step.file_sources().iter().any(local) && steps::key(step, state, context)? != inputs {
         return Err(ContextError::Changed.into());
     }
     let recorded = layer.as_ref().map(|layer| RecordedLayer {

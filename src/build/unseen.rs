@@ -5,19 +5,21 @@
 //! base, and a base that is not on disk need not be fetched or unpacked for them. Nothing
 //! is taken to be there if the destination is in a directory of the root that
 //!
-//! - is none of those that systems have (`/usr`, `/etc` and so on),
-//! - is in no instruction, variable or path of the base's configuration, and
-//! - the base's history is complete.
+//! - is none of those that systems have (`/usr`, `/etc` and so on), and
+//! - is not named in the base's configuration, whose history is complete and tells that no
+//!   process has run: what one leaves behind, no history tells.
 //!
-//! A base that hides such a directory, copied with a whole root for example, and has a link
-//! or a directory with an owner of its own in its place, is the one case where that
-//! is wrong; `--eager-base` is for it. A base that is on disk is always looked at.
+//! A base that was copied as a whole root, in which there is such a directory with an owner
+//! of its own, or a link in its place, is the one case where that is wrong;
+//! `--eager-base` is for it. A base that is on disk is always looked at, and what was made
+//! without it does not count then.
 
 use std::fs;
 use std::path::{Component, Path};
 
 use super::stage::{Context, StageResult};
-use crate::image::{History, RuntimeConfig};
+use crate::cache::Key;
+use crate::image::{Digest, History, RuntimeConfig};
 use crate::plan::{Copy, CopySource, FileSource, Step, StepKind};
 
 /// What systems have in their root (Filesystem Hierarchy Standard 3.0, section 3, and what
@@ -51,6 +53,13 @@ const SYSTEM: [&str; 26] = [
     "var",
 ];
 
+/// The key of a step that is done without them, from that of what goes into it.
+pub(super) fn key(inputs: &Digest) -> Digest {
+    let mut key = Key::new([]);
+    key.field("without the base's files", inputs.as_str());
+    key.finish()
+}
+
 /// How many of the lowest layers the step need not see: none or all of the base's.
 pub(super) fn layers(step: &Step, state: &StageResult, context: &Context<'_>) -> usize {
     let base = state.base_layers;
@@ -59,8 +68,10 @@ pub(super) fn layers(step: &Step, state: &StageResult, context: &Context<'_>) ->
         return 0;
     }
     let is_new = match &step.kind {
+        // Of a user alone, the base says which group he has.
         StepKind::Workdir { path } => {
-            is_number(&step.user) && is_unknown(Path::new(path), state, context)
+            let is_known = step.user.is_empty() || step.user.contains(':');
+            is_known && is_number(&step.user) && is_unknown(Path::new(path), state, context)
         }
         StepKind::Copy(copy) => is_new(copy, state, context),
         StepKind::Run(_) | StepKind::Config => false,
@@ -126,25 +137,32 @@ fn is_unknown(path: &Path, state: &StageResult, context: &Context<'_>) -> bool {
     })
 }
 
-/// Whether the configuration of a base tells of `name` in its root, or does not tell all.
+/// Whether the configuration of a base tells of `name`, or does not tell all.
 fn mentions(runtime: &RuntimeConfig, history: &[History], name: &str) -> bool {
-    let untold = history
-        .iter()
-        .any(|row| !row.empty_layer && row.created_by.as_ref().is_none_or(String::is_empty));
-    if untold {
+    let told = |row: &History| row.empty_layer || row.created_by.as_deref().is_some_and(is_told);
+    if !history.iter().all(told) {
         return true;
     }
     let runtime = serde_json::to_string(runtime).unwrap_or_default();
     let history = history.iter().filter_map(|row| row.created_by.as_deref());
-    history.chain([runtime.as_str()]).any(|text| has_path(text, name))
+    history.chain([runtime.as_str()]).any(|text| has_word(text, name))
 }
 
-/// Whether `/NAME` stands in a text, as a path or the beginning of one.
-fn has_path(text: &str, name: &str) -> bool {
-    let path = format!("/{name}");
-    text.match_indices(&path).any(|(at, _)| {
-        let next = text[at + path.len()..].chars().next();
-        !next.is_some_and(|next| next.is_alphanumeric() || matches!(next, '-' | '_' | '.'))
+/// Whether a row of the history that made a layer says what is in it: files were added, in the
+/// words of any builder, or it is the root that Debian's own images begin with.
+fn is_told(created_by: &str) -> bool {
+    let instruction = created_by.strip_prefix("/bin/sh -c #(nop) ").unwrap_or(created_by);
+    ["ADD ", "COPY ", "WORKDIR ", "# debian.sh "]
+        .iter()
+        .any(|begin| instruction.trim_start().starts_with(begin))
+}
+
+/// Whether `name` stands in a text as a whole name.
+fn has_word(text: &str, name: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        !before.ends_with(is_name) && !after.starts_with(is_name)
     })
 }
 
@@ -162,8 +180,9 @@ mod tests {
             ..RuntimeConfig::default()
         };
         for (name, told) in [
-            ("app", false),
+            ("app", true),
             ("app-data", true),
+            ("data", false),
             ("rootfs", false),
             ("work", true),
             ("wor", false),
@@ -172,6 +191,29 @@ mod tests {
         ] {
             assert_eq!(mentions(&runtime, &history, name), told, "{name}");
         }
-        assert!(mentions(&runtime, &[History::default()], "hello.txt"));
+    }
+
+    #[test]
+    fn no_history_tells_what_a_process_left() {
+        for (created_by, told) in [
+            ("ADD debian.tar /", true),
+            ("COPY /app /app # buildkit", true),
+            ("/bin/sh -c #(nop) ADD file:0123 in / ", true),
+            ("# debian.sh --arch 'amd64' out/ 'bookworm' '@1700000000'", true),
+            ("RUN mkdir data", false),
+            ("RUN /bin/sh -c ./install # buildkit", false),
+            ("/bin/sh -c ./install", false),
+            ("bazel build ...", false),
+            ("", false),
+        ] {
+            let row = |empty_layer| History {
+                created_by: Some(created_by.into()),
+                empty_layer,
+                ..History::default()
+            };
+            let runtime = RuntimeConfig::default();
+            assert_eq!(mentions(&runtime, &[row(false)], "hello.txt"), !told, "{created_by}");
+            assert!(!mentions(&runtime, &[row(true)], "hello.txt"), "{created_by}");
+        }
     }
 }

@@ -183,7 +183,12 @@ fn name(entry: &Descriptor) -> Option<&str> {
 /// The index of a layout; `None` if there is none.
 fn read_index(dir: &Path) -> Result<Option<Index>, CacheError> {
     let path = dir.join("index.json");
-    match fs::read(&path) {
+    let read = || {
+        let mut bytes = Vec::new();
+        let file = crate::fs::open_regular(&path)?;
+        file.take(Store::DOCUMENT_LIMIT).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    match read() {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map(Some).map_err(malformed(&path, "image index"))
         }
@@ -202,7 +207,7 @@ fn read_blob(dir: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, CacheError>
         return Err(wrong(BlobError::TooLarge { digest: digest.clone(), size, limit }));
     }
     let mut bytes = Vec::new();
-    let file = File::open(&path).map_err(fail("open", &path))?;
+    let file = crate::fs::open_regular(&path).map_err(fail("open", &path))?;
     file.take(limit).read_to_end(&mut bytes).map_err(fail("read", &path))?;
     let mut hasher = digest.hasher();
     hasher.update(&bytes);

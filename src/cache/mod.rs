@@ -12,14 +12,15 @@ mod directory;
 mod document;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Descriptor, DiffId, Digest, Hasher};
 use crate::report::{Event, Sink, chain};
-use crate::store::{Store, StoreError};
+use crate::store::{BlobError, Store, StoreError};
 
 pub use directory::{CacheError, Destination, Mode, Source};
 pub use document::{CONFIG, DocumentError, Records};
@@ -139,10 +140,8 @@ impl Cache {
         }
         self.directories.iter().find_map(|(dir, records)| {
             let record = records.get(key)?;
-            let taken = record.layer.as_ref().map_or(Ok(()), |layer| {
-                self.store.copy_blob(&directory::blob_path(dir, &layer.blob.digest), &layer.blob)
-            });
-            match taken.and_then(|()| self.remember(key, record)) {
+            let taken = record.layer.as_ref().map_or(Ok(()), |layer| self.take(dir, layer));
+            match taken.and_then(|()| Ok(self.remember(key, record)?)) {
                 Ok(()) => Some(record.clone()),
                 Err(error) => {
                     let dir = dir.display();
@@ -155,11 +154,43 @@ impl Cache {
         })
     }
 
+    /// Takes a layer into the store. That it is the archive of its `diff_id` is found out
+    /// now: what is remembered of others is not doubted later.
+    fn take(&self, dir: &Path, layer: &RecordedLayer) -> Result<(), CacheError> {
+        let path = directory::blob_path(dir, &layer.blob.digest);
+        self.store.copy_blob(&path, &layer.blob)?;
+        let blob = self.store.open_blob(&layer.blob.digest)?;
+        let mut sum = Sum(Hasher::new());
+        crate::layer::open(blob)
+            .and_then(|(_, mut archive)| io::copy(&mut archive, &mut sum))
+            .map_err(|source| CacheError::Io { action: "read", path: path.clone(), source })?;
+        let (expected, actual) = (layer.diff_id.0.clone(), sum.0.finish());
+        if actual == expected {
+            Ok(())
+        } else {
+            Err(CacheError::Blob { path, source: BlobError::Digest { expected, actual } })
+        }
+    }
+
     /// Remembers what the step `key` made.
     pub fn remember(&self, key: &Digest, record: &Record) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record)
             .map_err(|e| StoreError::io("write", self.store.root())(e.into()))?;
         self.store.put_step(key, &bytes)
+    }
+}
+
+/// Adds what is written to a digest.
+struct Sum(Hasher);
+
+impl io::Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

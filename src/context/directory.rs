@@ -84,9 +84,10 @@ impl Context {
     }
 
     /// Where it is for every build that has it as a context; `None` for one that only this
-    /// build has.
+    /// build has, or whose file system need not show each change in its times.
     pub fn lasting_path(&self) -> Option<PathBuf> {
-        fs::read_link(crate::fs::proc_path(&self.root)).ok().filter(|_| self.lasting)
+        let lasting = self.lasting && has_change_times(&self.root);
+        fs::read_link(crate::fs::proc_path(&self.root)).ok().filter(|_| lasting)
     }
 
     /// What is known of the files' contents; `load` gives what other builds knew of them.
@@ -118,4 +119,22 @@ impl Context {
         let file = self.ignore_file.file_name().unwrap_or_default().to_string_lossy();
         Some(format!("{file}, line {line}: {text}"))
     }
+}
+
+/// Whether the kernel itself keeps the times of the files there: not a file server, which
+/// others write to and whose answers are kept for seconds, nor a program (FUSE).
+fn has_change_times(root: &OwnedFd) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, bcachefs, ZFS, tmpfs, ramfs, overlay (`linux/magic.h`).
+    const LOCAL: [u64; 9] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0xf2f5_2010,
+        0xca45_1a4e,
+        0x2fc1_2fc1,
+        0x0102_1994,
+        0x8584_58f6,
+        0x794c_7630,
+    ];
+    rustix::fs::fstatfs(root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64)))
 }

@@ -7,7 +7,11 @@
 //! file whose change time is not older than a margin when it is hashed is not
 //! remembered: for other builds two seconds, which is the coarsest clock of a file
 //! system (FAT) and allows a file server's clock to be slow by as much; within one build,
-//! which only has to see what is done to a file meanwhile, some ticks of the kernel.
+//! which only has to see what is done to a file meanwhile, some ticks of the kernel. Nor is
+//! anything kept of file systems that are served by others.
+//!
+//! One kind of change shows late: a program that has mapped a file into its memory writes to
+//! it without a call, and the kernel notes only the first time after each write-back.
 //!
 //! This is the pure part: `build/` keeps the bytes in the store.
 

@@ -132,17 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn random_and_compressed_bytes_are_not_worth_it() {
+    fn random_bytes_are_not_worth_it() {
         for seed in 1..4 {
             let block = random(seed);
             assert!(!is_worth(&block), "{seed}");
             assert!(!is_worth(&block[..PIECE]), "{seed}");
             assert!(!is_worth(&block[..PIECE * 3 + 77]), "{seed}");
         }
-        let text: Vec<u8> =
-            random(1).iter().flat_map(|b| b"etaoinshrdlu"[*b as usize % 12..].to_vec()).collect();
-        let packed = zstd::bulk::compress(&text, 9).unwrap();
-        assert!(packed.len() > PIECE && !is_worth(&packed));
     }
 
     /// Whatever is stored, compressing it would have saved a thousandth at most.

@@ -8,6 +8,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
+/// How many bytes of options the kernel takes, the last one of them 0.
+const OPTIONS: usize = 4096;
+
 /// A mounted overlay; it is unmounted when the value is dropped.
 #[derive(Debug)]
 pub struct Overlay {
@@ -53,6 +56,13 @@ impl Overlay {
             options = format!("{options},upperdir={},workdir={}", path(upper), path(work));
         }
         let mount = |options: String| {
+            // The kernel's own words for it are "invalid argument".
+            if options.len() >= OPTIONS {
+                let count = lowers.len();
+                return Err(io::Error::other(format!(
+                    "{count} layers are more than the kernel stacks; give the image fewer, for example by building it FROM scratch with COPY --from"
+                )));
+            }
             let options = CString::new(options)?;
             let flags = if upper.is_some() { MountFlags::empty() } else { MountFlags::RDONLY };
             Ok::<_, io::Error>(rustix::mount::mount(

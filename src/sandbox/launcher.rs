@@ -112,6 +112,8 @@ pub fn main() -> ! {
 
 fn live() -> io::Result<()> {
     sys::close_on_exec_from_3()?;
+    // Out of the terminal's process group: Ctrl-C is for the builder, which ends this.
+    let _ = rustix::process::setsid();
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     while let Some([control, stdout, stderr]) = receive(&socket)? {
         match sys::fork()? {

@@ -121,12 +121,12 @@ impl Store {
         if self.has_blob(descriptor) {
             return Ok(());
         }
-        let size = fs::metadata(path).map_err(StoreError::io("read", path))?.len();
+        let mut from = crate::fs::open_regular(path).map_err(StoreError::io("open", path))?;
+        let size = from.metadata().map_err(StoreError::io("read", path))?.len();
         if size != descriptor.size {
             let (digest, expected) = (descriptor.digest.clone(), descriptor.size);
             return Err(BlobError::Size { digest, expected, actual: size }.into());
         }
-        let mut from = File::open(path).map_err(StoreError::io("open", path))?;
         let mut writer = self.blob_writer(Some(descriptor))?;
         // By the kernel, and without a copy where the file system can share blocks. What
         // is verified is what the store has.

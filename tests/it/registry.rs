@@ -264,6 +264,23 @@ fn a_push_takes_few_requests() {
     assert_eq!((again[10].method.as_str(), again[10].status), ("GET", 200), "{again:#?}");
 }
 
+/// What an image had before is not asked for again; if the registry has lost it meanwhile, it
+/// is sent after all.
+#[test]
+fn a_registry_that_lost_a_layer_gets_it_again() {
+    let work = WorkDir::new();
+    let registry = Registry::with_files();
+    work.write("context/a", "a");
+    let name = format!("{}/app:1", registry.host);
+    let text = "FROM scratch\nCOPY a /a\n";
+    work.build(text).flags(["-t", &name, "--push"]).succeeds();
+    let digest = work.image().manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+    fs::remove_file(registry.blob(&digest)).unwrap();
+    work.build(&format!("{text}COPY a /b\n")).flags(["-t", &name, "--push"]).succeeds();
+    assert!(registry.blob(&digest).exists());
+    assert_eq!(Image::pull(&work, &name).layers.len(), 2);
+}
+
 /// A base whose files nobody needs is not fetched: its layers are taken over by the registry
 /// itself, or fetched only to be sent to another one.
 #[test]
