@@ -100,7 +100,8 @@ fn open(
         }
         if !waiting {
             waiting = true;
-            let message = format!("waiting for the cache mount {id}, which another build uses");
+            let message =
+                format!("waiting for the cache mount {id}, which another step or build uses");
             env.sink.event(Event::Note { message });
         }
         std::thread::sleep(PATIENCE);

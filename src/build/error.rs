@@ -192,6 +192,12 @@ impl BuildError {
         }
     }
 
+    /// Whether a layer of an image that is known by name is not any more where it was.
+    pub fn is_gone(&self) -> bool {
+        let Self::Step { source, .. } = self else { return false };
+        matches!(&**source, Self::Pull { source, .. } if source.kind() == registry::Kind::NotFound)
+    }
+
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -74,7 +74,9 @@ pub(super) fn fetch(layers: &[Layer], env: &Env) -> Result<(), BuildError> {
         }
         from_origins(layer, env, |origin| match origin {
             Origin::Layout(path) => layout::copy_blob(path, &layer.blob, env),
-            Origin::Repository(_) => pull(layer, origin, begin(layer, env)?, None, env),
+            Origin::Repository(_) | Origin::Pushed(_) => {
+                pull(layer, origin, begin(layer, env)?, None, env)
+            }
         })
     })
 }
@@ -92,6 +94,9 @@ fn each(
         loop {
             let next = queue.lock().ok().and_then(|mut queue| queue.next());
             let Some(layer) = next else { return };
+            if failure.lock().is_ok_and(|failure| failure.is_some()) {
+                return;
+            }
             let done = env.check_cancelled().and_then(|()| action(layer));
             if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
                 failure.get_or_insert(error);
@@ -142,7 +147,7 @@ fn pull(
     step: Option<u32>,
     env: &Env,
 ) -> Result<(), BuildError> {
-    let Origin::Repository(repository) = origin else { return Ok(()) };
+    let Some(repository) = origin.repository() else { return Ok(()) };
     let fail = |source| BuildError::Pull {
         name: format!("{repository} (layer {})", layer.blob.digest.short()),
         source: Box::new(source),
@@ -163,7 +168,7 @@ fn unpack(layer: &Layer, step: Option<u32>, env: &Env) -> Result<(), BuildError>
     if !env.store.has_blob(&layer.blob) {
         from_origins(layer, env, |origin| match origin {
             Origin::Layout(path) => layout::copy_blob(path, &layer.blob, env),
-            Origin::Repository(_) => pull_and_unpack(layer, origin, step, env),
+            Origin::Repository(_) | Origin::Pushed(_) => pull_and_unpack(layer, origin, step, env),
         })?;
         if env.store.tree(&layer.diff_id).is_some() {
             return Ok(());
@@ -212,7 +217,15 @@ fn unpack_from(
     let target = crate::fs::open_dir(&dir).map_err(io_error("open", &dir))?;
     let ledger = Ledger::new(&dir).map_err(io_error("open", &dir))?;
     let options = UnpackOptions { owners: env.owners(&ledger) };
-    crate::rootfs::unpack(archive, Some(&layer.diff_id), &target, &options).map_err(fail)?;
+    let unpacked = crate::rootfs::unpack(archive, Some(&layer.diff_id), &target, &options);
+    if unpacked.is_err()
+        && let Some(name) = dir.file_name().and_then(|name| name.to_str())
+    {
+        // Another attempt may follow, for which there must be room.
+        let _ = crate::fs::open_dir(env.store.work().path())
+            .and_then(|work| crate::fs::remove_tree(work, &std::ffi::CString::new(name)?));
+    }
+    unpacked.map_err(fail)?;
     env.store.put_tree(&layer.diff_id, &dir, &ledger.records())?;
     Ok(())
 }

@@ -198,7 +198,7 @@ impl Destination {
         })?;
         for blob in result.image.layers.iter().map(|layer| &layer.blob).chain([&result.config]) {
             let repository = self.shared.name.repository().clone();
-            env.store.add_origin(&blob.digest, &Origin::Repository(repository))?;
+            env.store.add_origin(&blob.digest, &Origin::Pushed(repository))?;
         }
         Ok(())
     }
@@ -255,11 +255,14 @@ impl Shared {
         let repository = self.name.repository();
         let mut failed = None;
         for origin in self.store.origins(&blob.digest)? {
-            let Origin::Repository(from) = origin else { continue };
+            if self.store.has_blob(blob) {
+                break;
+            }
+            let Some(from) = origin.repository() else { continue };
             let writer = self.store.blob_writer(Some(blob))?;
             let follower = writer.follow()?;
             let (pulled, pushed) = tokio::join!(
-                self.client.pull_into(&from, blob, writer, None),
+                self.client.pull_into(from, blob, writer, None),
                 self.client.push_arriving(repository, blob, follower, None),
             );
             match (pulled, pushed) {
@@ -281,11 +284,11 @@ impl Shared {
             return Ok(());
         }
         let repository = self.name.repository();
-        let from = self.store.origins(&blob.digest)?.into_iter().find_map(|origin| match origin {
-            Origin::Repository(other) if other.host() == repository.host() => Some(other),
-            _ => None,
-        });
-        self.client.push_blob(repository, blob, &self.store, from.as_ref(), step).await?;
+        let origins = self.store.origins(&blob.digest)?;
+        let mut places = origins.iter().filter_map(Origin::repository);
+        let from = places.clone().find(|other| *other == repository);
+        let from = from.or_else(|| places.find(|other| other.host() == repository.host()));
+        self.client.push_blob(repository, blob, &self.store, from, step).await?;
         Ok(())
     }
 }

@@ -29,7 +29,14 @@ pub(super) fn run(
         next += stage.working_steps();
     }
     let failure = Mutex::new(None);
-    let run = |stage: &Stage, first| match stage::run(stage, first, shared) {
+    let run = |stage: &Stage, first| {
+        // A fault of ours must not leave the others waiting.
+        let panicking = StopOnPanic(shared);
+        let result = stage::run(stage, first, shared);
+        drop(panicking);
+        result
+    };
+    let run = |stage: &Stage, first| match run(stage, first) {
         Ok(result) => shared.board.put(stage.id, result),
         Err(error) => {
             let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,6 +61,18 @@ pub(super) fn run(
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(std::mem::take(&mut shared.board.lock().results)),
+    }
+}
+
+/// Stops the others when a stage's thread panics.
+struct StopOnPanic<'a, 'b>(&'a Shared<'b>);
+
+impl Drop for StopOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.board.stop();
+            self.0.env.cancellation.cancel();
+        }
     }
 }
 

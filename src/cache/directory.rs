@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use serde_json::Map;
 
 use super::document::{self, DocumentError, Records};
@@ -243,8 +243,14 @@ pub(super) fn write(
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(fail("create", &blobs))?;
     let lock_path = dir.join(LOCK);
-    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
-    let lock = lock.map_err(fail("open", &lock_path))?;
+    // Not what a link leads to: others may have written here.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = rustix::fs::open(
+        &lock_path,
+        flags | OFlags::NONBLOCK,
+        rustix::fs::Mode::from_raw_mode(0o666),
+    );
+    let lock = lock.map_err(|error| fail("open", &lock_path)(error.into()))?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive)
         .map_err(|error| fail("lock", &lock_path)(error.into()))?;
     let index = read_index(dir)?;

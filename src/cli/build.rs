@@ -311,6 +311,9 @@ fn explain(error: CliError, session: &Session) -> CliError {
             session.env.store.root().display()
         ));
     }
+    if source.is_gone() {
+        hints.push("if the image has another content now, --pull asks for it anew".to_owned());
+    }
     let output = if session.mode == Mode::Quiet { lines } else { Vec::new() };
     CliError::Build { source, output, hints }
 }

@@ -25,7 +25,7 @@ use rustix::process::WaitOptions;
 
 use super::SandboxError;
 use super::child::{self, ARG0};
-use super::protocol::Control;
+use super::protocol::{Control, Failure, Message};
 use crate::sys::{self, Fork};
 
 /// Starts the children of sandboxes; the first one starts a process for all.
@@ -116,7 +116,16 @@ fn live() -> io::Result<()> {
     let _ = rustix::process::setsid();
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     while let Some([control, stdout, stderr]) = receive(&socket)? {
-        match sys::fork()? {
+        let forked = match sys::fork() {
+            Ok(forked) => forked,
+            Err(error) => {
+                // The next may be possible: a limit of processes is one for the moment.
+                let _ = Control::new(control.into())
+                    .say(&Message::Failed(Failure::of("start a process")(error)));
+                continue;
+            }
+        };
+        match forked {
             Fork::Child => {
                 drop(socket);
                 rustix::stdio::dup2_stdout(&stdout)?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ROOT/
-//! ├── oci-layout, index.json        an OCI image layout that any tool can read
+//! ├── oci-layout, index.json        an OCI image layout that any tool can read; of an image
+//! │                                 that was only pushed, a base's layers may be elsewhere
 //! ├── blobs/sha256/HEX              content by digest
 //! └── yado/
 //!     ├── lock                      shared by every user, exclusive for prune

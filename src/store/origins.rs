@@ -12,25 +12,41 @@ use std::path::PathBuf;
 use super::{Store, StoreError};
 use crate::image::{Digest, Reference, Repository};
 
-/// How many places are remembered for a blob: the last ones.
+/// How many places of each kind are remembered for a blob: the last ones.
 const LIMIT: usize = 8;
 
 /// A place of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A registry's repository.
+    /// A repository that it was taken from.
     Repository(Repository),
+    /// A repository that it was sent to.
+    Pushed(Repository),
     /// An OCI layout on this machine.
     Layout(PathBuf),
 }
 
 impl Origin {
+    /// The repository, if it is one.
+    pub fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Repository(repository) | Self::Pushed(repository) => Some(repository),
+            Self::Layout(_) => None,
+        }
+    }
+
+    fn is_pushed(&self) -> bool {
+        matches!(self, Self::Pushed(_))
+    }
+
     fn parse(line: &str) -> Option<Self> {
+        let repository = |name: &str| {
+            let reference: Reference = name.parse().ok()?;
+            Some(reference.repository().clone())
+        };
         match line.split_once(' ')? {
-            ("repository", name) => {
-                let reference: Reference = name.parse().ok()?;
-                Some(Self::Repository(reference.repository().clone()))
-            }
+            ("repository", name) => repository(name).map(Self::Repository),
+            ("pushed", name) => repository(name).map(Self::Pushed),
             ("layout", path) => Some(Self::Layout(path.into())),
             _ => None,
         }
@@ -40,6 +56,7 @@ impl Origin {
     fn line(&self) -> Option<String> {
         match self {
             Self::Repository(repository) => Some(format!("repository {repository}")),
+            Self::Pushed(repository) => Some(format!("pushed {repository}")),
             Self::Layout(path) => {
                 let path = path.to_str().filter(|path| !path.contains('\n'))?;
                 Some(format!("layout {path}"))
@@ -49,7 +66,8 @@ impl Origin {
 }
 
 impl Store {
-    /// The places of a blob, the last noted first.
+    /// The places of a blob: those that it was taken from, then those that it was sent to,
+    /// of each the last noted first.
     pub fn origins(&self, digest: &Digest) -> Result<Vec<Origin>, StoreError> {
         let path = self.origins_path(digest);
         match fs::read_to_string(&path) {
@@ -62,12 +80,21 @@ impl Store {
     /// Notes that a blob can be had at `origin`.
     pub fn add_origin(&self, digest: &Digest, origin: &Origin) -> Result<(), StoreError> {
         let mut known = self.origins(digest)?;
-        if known.first() == Some(origin) {
+        let is_known = known.iter().find(|other| other.is_pushed() == origin.is_pushed());
+        if is_known == Some(origin) {
             return Ok(());
         }
         known.retain(|other| other != origin);
         known.insert(0, origin.clone());
-        known.truncate(LIMIT);
+        // Where it is sent to must not push out where it comes from.
+        known.sort_by_key(Origin::is_pushed);
+        for pushed in [false, true] {
+            let mut count = 0;
+            known.retain(|other| {
+                count += usize::from(other.is_pushed() == pushed);
+                other.is_pushed() != pushed || count <= LIMIT
+            });
+        }
         let lines = known.iter().rev().filter_map(Origin::line);
         let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
         self.work().write_file(&self.origins_path(digest), text.as_bytes())
@@ -103,6 +130,12 @@ mod tests {
         }
         let known = store.origins(&digest)?;
         assert_eq!((known.len(), &known[0], &known[7]), (LIMIT, &place(19), &place(12)));
+        for number in 0..20 {
+            let Some(to) = place(number).repository().cloned() else { panic!("no repository") };
+            store.add_origin(&digest, &Origin::Pushed(to))?;
+        }
+        let known = store.origins(&digest)?;
+        assert_eq!((known.len(), &known[0]), (2 * LIMIT, &place(19)));
         Ok(())
     }
 }
