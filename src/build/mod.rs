@@ -20,6 +20,7 @@ mod remote;
 mod run;
 mod schedule;
 mod secrets;
+mod sources;
 mod stage;
 mod steps;
 mod tree;

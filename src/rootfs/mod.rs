@@ -14,6 +14,7 @@ mod ledger;
 mod overlay;
 mod owner;
 mod unpack;
+mod unpacking;
 mod users;
 
 pub use chmod::{Chmod, ChmodError};

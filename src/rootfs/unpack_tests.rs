@@ -1,10 +1,14 @@
 use super::*;
+use crate::fs;
 use crate::image::Digest;
-use crate::layer::TarWriter;
-use crate::rootfs::Ledger;
+use crate::layer::{CAPABILITY_XATTR, Entry, Kind, TarWriter, capability_v2};
+use crate::rootfs::{Ledger, owner};
 use crate::testing::TempDir;
 use std::fs as std_fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
 
 /// The parts of a hostile archive: what `TarWriter` would refuse to write goes around it.
 #[derive(Clone)]
