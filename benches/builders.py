@@ -362,10 +362,11 @@ class Bench:
         blob = self.registry.put_blob("bench/debian", layer)
         machine = os.uname().machine
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+        # The history is what Docker's image of Debian has.
         config = json.dumps({
             "architecture": machine, "os": "linux", "config": {"Cmd": ["/bin/bash"]},
             "rootfs": {"type": "layers", "diff_ids": [hash_of(archive)]},
-            "history": [{"created_by": "mmdebstrap"}]}).encode()
+            "history": [{"created_by": "# debian.sh --arch 'amd64' out/ 'bookworm'"}]}).encode()
         oci = "application/vnd.oci.image."
         manifest = json.dumps({
             "schemaVersion": 2, "mediaType": oci + "manifest.v1+json",
