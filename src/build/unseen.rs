@@ -175,7 +175,7 @@ mod tests {
         let row = |text: &str| History { created_by: Some(text.into()), ..History::default() };
         let history = [row("ADD rootfs.tar /"), row("COPY app /srv/app-data # buildkit")];
         let runtime = RuntimeConfig {
-            working_dir: "/work/dir".into(),
+            working_dir: "/jobs/dir".into(),
             env: vec!["PATH=/bin:/tool/bin".into()],
             ..RuntimeConfig::default()
         };
@@ -184,8 +184,8 @@ mod tests {
             ("app-data", true),
             ("data", false),
             ("rootfs", false),
-            ("work", true),
-            ("wor", false),
+            ("jobs", true),
+            ("job", false),
             ("tool", true),
             ("hello.txt", false),
         ] {
