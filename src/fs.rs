@@ -185,6 +185,12 @@ pub fn reopen_dir(dir: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(dir, c".", flags, Mode::empty())?)
 }
 
+/// Removes the file or tree at `path`, whose parent is trusted, as [`remove_tree`] does.
+pub fn remove_path(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    remove_tree(open_dir(parent)?, &CString::new(name.as_bytes())?)
+}
+
 /// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {

@@ -8,7 +8,7 @@ use super::base::Layer;
 use super::tree::Tree;
 use super::{BuildError, BuildResult, Env, layers};
 use crate::cache::{Destination, Mode};
-use crate::image::{Descriptor, Digest, Index, Reference, media_type};
+use crate::image::{Descriptor, Digest, IMAGE_NAME, Index, REF_NAME, Reference, media_type};
 use crate::layer::{Entry, Kind, TarWriter, WriteError};
 use crate::report::{Event, TransferKind, chain, transfer};
 use crate::rootfs::DuplicateError;
@@ -166,13 +166,8 @@ fn is_blob(path: &Path, digest: &Digest, size: u64) -> bool {
         return false;
     }
     let hashed = File::open(path).and_then(|mut file| {
-        let (mut hasher, mut buffer) = (digest.hasher(), vec![0; 128 * 1024]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hasher.finish()),
-                count => hasher.update(&buffer[..count]),
-            }
-        }
+        let mut hasher = digest.hasher();
+        io::copy(&mut file, &mut hasher).map(|_| hasher.finish())
     });
     hashed.is_ok_and(|actual| actual == *digest)
 }
@@ -202,11 +197,8 @@ fn files(
         .map(|name| {
             let mut entry = result.manifest.clone();
             let annotate = &mut entry.annotations;
-            annotate.insert("io.containerd.image.name".into(), name.to_string());
-            annotate.insert(
-                "org.opencontainers.image.ref.name".into(),
-                name.tag().unwrap_or_default().into(),
-            );
+            annotate.insert(IMAGE_NAME.into(), name.to_string());
+            annotate.insert(REF_NAME.into(), name.tag().unwrap_or_default().into());
             entry
         })
         .collect();

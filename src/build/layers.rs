@@ -218,12 +218,9 @@ fn unpack_from(
     let ledger = Ledger::new(&dir).map_err(io_error("open", &dir))?;
     let options = UnpackOptions { owners: env.owners(&ledger) };
     let unpacked = crate::rootfs::unpack(archive, Some(&layer.diff_id), &target, &options);
-    if unpacked.is_err()
-        && let Some(name) = dir.file_name().and_then(|name| name.to_str())
-    {
+    if unpacked.is_err() {
         // Another attempt may follow, for which there must be room.
-        let _ = crate::fs::open_dir(env.store.work().path())
-            .and_then(|work| crate::fs::remove_tree(work, &std::ffi::CString::new(name)?));
+        let _ = crate::fs::remove_path(&dir);
     }
     unpacked.map_err(fail)?;
     env.store.put_tree(&layer.diff_id, &dir, &ledger.records())?;

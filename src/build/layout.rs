@@ -9,15 +9,12 @@ use std::path::Path;
 
 use super::base::{Image, choose, no_platform};
 use super::{BuildError, Env};
-use crate::image::{Descriptor, Digest, Document, Index, Platform, media_type};
+use crate::image::{
+    DEFAULT_TAG, Descriptor, Digest, Document, Index, Platform, blob_path, media_type,
+};
 use crate::plan::ImageSource;
 use crate::report::Event;
 use crate::store::Origin;
-
-/// The annotation that names an image in a layout's index.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The name that is meant where none is given.
-const DEFAULT_TAG: &str = "latest";
 
 /// An image of the layout at `path`: its documents are then in the store.
 pub(super) fn resolve(
@@ -74,18 +71,13 @@ pub(super) fn resolve(
 
 /// The entry of an index with a name; without a name, `latest` or the only one.
 fn by_tag<'a>(index: &'a Index, tag: Option<&str>) -> Result<&'a Descriptor, String> {
-    let name = |entry: &'a Descriptor| entry.annotations.get(REF_NAME).map(String::as_str);
-    let wanted = tag.unwrap_or(DEFAULT_TAG);
-    if let Some(found) = index.manifests.iter().find(|entry| name(entry) == Some(wanted)) {
-        return Ok(found);
-    }
-    if let (None, [only]) = (tag, index.manifests.as_slice()) {
-        return Ok(only);
-    }
-    let names: Vec<&str> = index.manifests.iter().filter_map(name).collect();
-    Err(match names.as_slice() {
-        [] => format!("none of its images is named {wanted:?}; give the digest of one"),
-        names => format!("none is named {wanted:?}, only {}", names.join(", ")),
+    index.by_tag(tag).ok_or_else(|| {
+        let wanted = tag.unwrap_or(DEFAULT_TAG);
+        let names: Vec<&str> = index.manifests.iter().filter_map(Descriptor::ref_name).collect();
+        match names.as_slice() {
+            [] => format!("none of its images is named {wanted:?}; give the digest of one"),
+            names => format!("none is named {wanted:?}, only {}", names.join(", ")),
+        }
     })
 }
 
@@ -100,10 +92,6 @@ fn by_digest(index: &Index, path: &Path, digest: &Digest) -> Result<Descriptor, 
         .len();
     // What it is, a document says of itself.
     Ok(Descriptor::new("", digest.clone(), size))
-}
-
-fn blob_path(layout: &Path, digest: &Digest) -> std::path::PathBuf {
-    layout.join("blobs").join(digest.algorithm()).join(digest.hex())
 }
 
 /// Copies a blob of a layout into the store, if it is not there.

@@ -149,7 +149,7 @@ pub struct Env {
     pub cancellation: Arc<Cancellation>,
     /// The content of `/etc/resolv.conf` for steps.
     pub resolv_conf: Vec<u8>,
-    /// How many threads unpack.
+    /// How many threads read the files of a context.
     pub threads: usize,
     /// What is known of unpacked layers.
     pub trees: Trees,

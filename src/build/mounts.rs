@@ -323,14 +323,8 @@ pub(super) struct Copied {
 
 impl Drop for Copied {
     fn drop(&mut self) {
-        let name = self.path.file_name().map(|name| name.as_encoded_bytes().to_vec());
-        if let (Some(parent), Some(Ok(name))) =
-            (self.path.parent(), name.map(std::ffi::CString::new))
-        {
-            // Else it goes with the work directory.
-            let _ = crate::fs::open_dir(parent)
-                .and_then(|parent| crate::fs::remove_tree(parent, &name));
-        }
+        // Else it goes with the work directory.
+        let _ = crate::fs::remove_path(&self.path);
     }
 }
 

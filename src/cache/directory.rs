@@ -15,13 +15,12 @@ use rustix::fs::{FlockOperation, OFlags};
 use serde_json::Map;
 
 use super::document::{self, DocumentError, Records};
-use crate::image::{self, Descriptor, Digest, Document, Index, Manifest, media_type};
+use crate::image::{
+    self, DEFAULT_TAG, Descriptor, Digest, Document, Index, Manifest, REF_NAME, blob_path,
+    media_type,
+};
 use crate::store::{BlobError, Store, StoreError};
 
-/// The annotation that names a manifest in a layout's index.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The tag that is meant where none is given.
-const DEFAULT_TAG: &str = "latest";
 /// What is being written; there is one writer at a time.
 const PARTIAL: &str = ".yado.partial";
 /// Who writes.
@@ -127,23 +126,19 @@ fn malformed(path: &Path, kind: &str) -> impl FnOnce(serde_json::Error) -> Cache
     move |error| CacheError::Document { path: path.to_owned(), source: source(error) }
 }
 
-/// Where the blob `digest` of a layout is, or would be.
-pub(super) fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
-    dir.join("blobs").join(digest.algorithm()).join(digest.hex())
-}
-
 /// The records of a directory; `None` if there is no directory.
 pub(super) fn read(source: &Source) -> Result<Option<Records>, CacheError> {
     let dir = &source.dir;
     let Some(index) = read_index(dir)? else { return Ok(None) };
-    let descriptor = match &source.digest {
+    let descriptor = if let Some(digest) = &source.digest {
         // An older manifest may be in no index; what there is of it is verified.
-        Some(digest) => {
-            let path = blob_path(dir, digest);
-            let size = fs::metadata(&path).map_err(fail("read", &path))?.len();
-            Descriptor::new(media_type::OCI_MANIFEST, digest.clone(), size)
-        }
-        None => by_tag(&index, dir, source.tag.as_deref())?.clone(),
+        let path = blob_path(dir, digest);
+        let size = fs::metadata(&path).map_err(fail("read", &path))?.len();
+        Descriptor::new(media_type::OCI_MANIFEST, digest.clone(), size)
+    } else {
+        let found = index.by_tag(source.tag.as_deref()).cloned();
+        let tag = source.tag.as_deref().unwrap_or(DEFAULT_TAG);
+        found.ok_or_else(|| CacheError::Tag { dir: dir.clone(), tag: tag.to_owned() })?
     };
     let manifest = match read_document(dir, &descriptor)? {
         Document::Manifest(manifest) => manifest,
@@ -158,26 +153,6 @@ pub(super) fn read(source: &Source) -> Result<Option<Records>, CacheError> {
     let config = read_blob(dir, &manifest.config)?;
     let foreign = |source| CacheError::Foreign { dir: dir.clone(), source };
     document::read(&manifest, &config).map(Some).map_err(foreign)
-}
-
-fn by_tag<'a>(
-    index: &'a Index,
-    dir: &Path,
-    tag: Option<&str>,
-) -> Result<&'a Descriptor, CacheError> {
-    let wanted = tag.unwrap_or(DEFAULT_TAG);
-    if let Some(found) = index.manifests.iter().find(|entry| name(entry) == Some(wanted)) {
-        return Ok(found);
-    }
-    match (tag, index.manifests.as_slice()) {
-        // As other tools copy it.
-        (None, [only]) => Ok(only),
-        _ => Err(CacheError::Tag { dir: dir.to_owned(), tag: wanted.to_owned() }),
-    }
-}
-
-fn name(entry: &Descriptor) -> Option<&str> {
-    entry.annotations.get(REF_NAME).map(String::as_str)
 }
 
 /// The index of a layout; `None` if there is none.
@@ -280,7 +255,7 @@ pub(super) fn write(
         annotations: std::collections::BTreeMap::new(),
         extra: Map::new(),
     });
-    index.manifests.retain(|other| name(other) != Some(tag));
+    index.manifests.retain(|other| other.ref_name() != Some(tag));
     index.manifests.push(entry);
     write_bytes(dir, &dir.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let path = dir.join("index.json");

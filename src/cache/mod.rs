@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Descriptor, DiffId, Digest, Hasher};
+use crate::image::{Descriptor, DiffId, Digest, Hasher, blob_path};
 use crate::report::{Event, Sink, chain};
 use crate::store::{BlobError, Store, StoreError};
 
@@ -157,14 +157,14 @@ impl Cache {
     /// Takes a layer into the store. That it is the archive of its `diff_id` is found out
     /// now: what is remembered of others is not doubted later.
     fn take(&self, dir: &Path, layer: &RecordedLayer) -> Result<(), CacheError> {
-        let path = directory::blob_path(dir, &layer.blob.digest);
+        let path = blob_path(dir, &layer.blob.digest);
         self.store.copy_blob(&path, &layer.blob)?;
         let blob = self.store.open_blob(&layer.blob.digest)?;
-        let mut sum = Sum(Hasher::new());
+        let mut hasher = Hasher::new();
         crate::layer::open(blob)
-            .and_then(|(_, mut archive)| io::copy(&mut archive, &mut sum))
+            .and_then(|(_, mut archive)| io::copy(&mut archive, &mut hasher))
             .map_err(|source| CacheError::Io { action: "read", path: path.clone(), source })?;
-        let (expected, actual) = (layer.diff_id.0.clone(), sum.0.finish());
+        let (expected, actual) = (layer.diff_id.0.clone(), hasher.finish());
         if actual == expected {
             Ok(())
         } else {
@@ -177,20 +177,6 @@ impl Cache {
         let bytes = serde_json::to_vec(record)
             .map_err(|e| StoreError::io("write", self.store.root())(e.into()))?;
         self.store.put_step(key, &bytes)
-    }
-}
-
-/// Adds what is written to a digest.
-struct Sum(Hasher);
-
-impl io::Write for Sum {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Digests: `sha256:<hex>`, checked once, on the way in.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,18 @@ impl Hasher {
             }
         }
         Digest { text }
+    }
+}
+
+/// Hashes what is written.
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

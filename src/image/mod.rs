@@ -7,12 +7,14 @@
 
 mod config;
 mod digest;
+mod layout;
 mod manifest;
 mod platform;
 mod reference;
 
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RuntimeConfig};
 pub use digest::{DiffId, Digest, DigestError, Hasher};
+pub use layout::{DEFAULT_TAG, IMAGE_NAME, REF_NAME, blob_path};
 pub use manifest::{Descriptor, Document, DocumentError, Index, Manifest, media_type};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Repository};

@@ -262,9 +262,7 @@ impl Guests {
     }
 
     fn remove_kept(&self) -> io::Result<()> {
-        let path = self.kept_path();
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-        crate::fs::remove_tree(crate::fs::open_dir(parent)?, &CString::new(name.as_bytes())?)
+        crate::fs::remove_path(&self.kept_path())
     }
 
     fn remember_times(&mut self, dir: &OwnedFd) -> io::Result<()> {

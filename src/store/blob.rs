@@ -133,13 +133,8 @@ impl Store {
         writer.written =
             io::copy(&mut from, &mut writer.file).map_err(StoreError::io("copy", path))?;
         writer.file.rewind().map_err(|e| writer.error(e))?;
-        let mut buffer = vec![0; 128 * 1024];
-        loop {
-            match writer.file.read(&mut buffer).map_err(|e| writer.error(e))? {
-                0 => break,
-                count => writer.hasher.update(&buffer[..count]),
-            }
-        }
+        let hashed = io::copy(&mut writer.file, &mut writer.hasher);
+        hashed.map_err(|e| writer.error(e))?;
         writer.finish().map(drop)
     }
 

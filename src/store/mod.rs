@@ -204,7 +204,7 @@ impl Store {
 
     /// Where the blob `digest` is, or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.inner.root.join("blobs").join(digest.algorithm()).join(digest.hex())
+        crate::image::blob_path(&self.inner.root, digest)
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
     fn what_a_dead_process_left_is_removed_and_a_living_one_kept() -> Result<(), StoreError> {
         let temp = TempDir::new("store-dead");
         let store = Store::open(temp.path(), "ids")?;
-        let dead = temp.path().join("yado/work/1-dead");
+        let dead = temp.path().join("yado").join("work/1-dead");
         fs::create_dir_all(dead.join("half")).map_err(StoreError::io("create", &dead))?;
         fs::write(dead.with_extension("lock"), "").map_err(StoreError::io("create", &dead))?;
         let other = Store::open(temp.path(), "ids")?;

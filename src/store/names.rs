@@ -4,12 +4,7 @@ use std::fs;
 use std::io;
 
 use super::{Store, StoreError, work};
-use crate::image::{Descriptor, Index, Platform, Reference, media_type};
-
-/// The tag, as the OCI image layout has it.
-const TAG: &str = "org.opencontainers.image.ref.name";
-/// The whole reference, as containerd and Docker write it.
-const NAME: &str = "io.containerd.image.name";
+use crate::image::{Descriptor, IMAGE_NAME, Index, Platform, REF_NAME, Reference, media_type};
 
 /// A named image of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +38,7 @@ impl Store {
             .manifests
             .into_iter()
             .filter_map(|manifest| {
-                Some(Named { name: manifest.annotations.get(NAME)?.clone(), manifest })
+                Some(Named { name: manifest.annotations.get(IMAGE_NAME)?.clone(), manifest })
             })
             .collect())
     }
@@ -54,13 +49,13 @@ impl Store {
         let mut entry =
             Descriptor::new(&manifest.media_type, manifest.digest.clone(), manifest.size);
         entry.platform.clone_from(&manifest.platform);
-        entry.annotations.insert(NAME.into(), reference.to_string());
+        entry.annotations.insert(IMAGE_NAME.into(), reference.to_string());
         if let Some(tag) = reference.tag() {
-            entry.annotations.insert(TAG.into(), tag.into());
+            entry.annotations.insert(REF_NAME.into(), tag.into());
         }
         self.change_index(|manifests| {
             manifests.retain(|other| {
-                other.annotations.get(NAME) != entry.annotations.get(NAME)
+                other.annotations.get(IMAGE_NAME) != entry.annotations.get(IMAGE_NAME)
                     || other.platform != entry.platform
             });
             manifests.push(entry);

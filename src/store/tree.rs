@@ -1,6 +1,5 @@
 //! Unpacked layers and remembered steps.
 
-use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -135,10 +134,5 @@ pub(super) fn is_owners(path: &Path) -> bool {
 
 /// Removes a tree of the store by its parent's descriptor.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let name = CString::new(name.as_encoded_bytes())
-        .map_err(|e| StoreError::io("remove", path)(e.into()))?;
-    crate::fs::open_dir(parent)
-        .and_then(|parent| crate::fs::remove_tree(parent, &name))
-        .map_err(StoreError::io("remove", path))
+    crate::fs::remove_path(path).map_err(StoreError::io("remove", path))
 }
