@@ -133,13 +133,17 @@ fn live() -> io::Result<()> {
                 drop((stdout, stderr));
                 child::main(Control::new(control.into()))
             }
-            // Those that have ended until now; the builder does not need to know.
-            Fork::Parent(_) => {
-                while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
-            }
+            Fork::Parent(_) => reap(),
         }
     }
+    reap();
     Ok(())
+}
+
+/// Collects the children that have ended until now, and with them the times that their steps
+/// took, which are then the builder's. How they ended the builder knows.
+fn reap() {
+    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
 }
 
 /// The descriptors of the next child; `None` when the builder wants no more.
