@@ -62,6 +62,9 @@ pub mod image;
 // Runs a plan.
 pub mod build;
 
+// The steps around a build: git, Argo CD, Kubernetes.
+pub mod gitops;
+
 // What happens, as events, and how it is shown.
 pub mod report;
 

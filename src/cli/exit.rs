@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::build::{BuildError, ErrorKind};
 use crate::context::ContextError;
+use crate::gitops::{Classified, Kind};
 use crate::registry::CredentialsError;
 use crate::report::{self, message_line};
 use crate::sandbox::SandboxError;
@@ -24,6 +25,14 @@ pub(super) const HELP: &str = "\
 Exit codes:
     0  done
     1  `build --check` has found something
+    3  nothing matches what is to be changed or watched
+    4  more matches than one
+    6  refused: a protected branch, a hook, a sync window, a policy
+    7  another change cannot be reconciled with this one
+    8  failed at the other side, or not healthy
+    9  the time is over
+   10  a newer change is there already
+   11  synced, but resources are left that should be removed
     N  the exit code of the RUN step (or of the command of `exec`) that failed,
        127 if its program is not there, 128 + the signal that killed it
    64  wrong flag, argument or value
@@ -58,6 +67,14 @@ pub(super) enum CliError {
         /// Lines to try next.
         hints: Vec<String>,
     },
+    /// A step around a build.
+    #[error("{source}")]
+    Step {
+        source: Box<dyn std::error::Error + Send + Sync>,
+        kind: Kind,
+        /// Lines to try next.
+        hints: Vec<String>,
+    },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
@@ -71,6 +88,13 @@ pub(super) enum CliError {
 impl From<BuildError> for CliError {
     fn from(source: BuildError) -> Self {
         Self::Build { source: Box::new(source), output: Vec::new(), hints: Vec::new() }
+    }
+}
+
+impl<E: Classified> From<E> for CliError {
+    fn from(source: E) -> Self {
+        let (kind, hints) = (source.kind(), source.hints());
+        Self::Step { source: Box::new(source), kind, hints }
     }
 }
 
@@ -91,6 +115,12 @@ pub(super) fn text(error: &CliError) -> String {
     }
     match error {
         CliError::Build { source, .. } => text += &build_text(source),
+        // Lists of what there is stand on lines of their own.
+        CliError::Step { source, .. } => {
+            let chain = report::chain(source.as_ref());
+            let lines: Vec<_> = chain.lines().map(message_line).collect();
+            let _ = write!(text, "error: {}", lines.join("\n"));
+        }
         other => {
             let _ = write!(text, "error: {}", chain(other));
         }
@@ -98,7 +128,7 @@ pub(super) fn text(error: &CliError) -> String {
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    if let CliError::Build { hints, .. } = error {
+    if let CliError::Build { hints, .. } | CliError::Step { hints, .. } = error {
         for hint in hints {
             let _ = writeln!(text, "hint: {}", message_line(hint));
         }
@@ -136,6 +166,7 @@ pub(super) fn code(error: &CliError) -> u8 {
         CliError::Usage(_) => USAGE,
         CliError::Output(_) => 73,
         CliError::Build { source, .. } => of_kind(source.kind()),
+        CliError::Step { kind, .. } => of_step(*kind),
         CliError::Sandbox(_) => 71,
         CliError::Store(_) => 74,
         CliError::Credentials(CredentialsError::Malformed { .. }) => DATA,
@@ -159,6 +190,29 @@ fn of_kind(kind: ErrorKind) -> u8 {
         ErrorKind::Storage => 74,
         ErrorKind::Auth => 77,
         ErrorKind::Interrupted => 130,
+    }
+}
+
+/// The codes from 3 to 11 are for pipelines to act on; what other commands fail with too has the
+/// code that it has there.
+fn of_step(kind: Kind) -> u8 {
+    match kind {
+        Kind::NothingMatched => 3,
+        Kind::Ambiguous => 4,
+        Kind::Refused => 6,
+        Kind::Conflict => 7,
+        Kind::Failed => 8,
+        Kind::Timeout => 9,
+        Kind::Superseded => 10,
+        Kind::Unpruned => 11,
+        Kind::Usage => USAGE,
+        Kind::Input => DATA,
+        Kind::Missing => 66,
+        Kind::Unreachable => 69,
+        Kind::Internal => 70,
+        Kind::Output => 73,
+        Kind::Auth => 77,
+        Kind::Interrupted => 130,
     }
 }
 

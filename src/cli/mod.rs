@@ -16,12 +16,13 @@ mod place;
 mod quantity;
 mod secrets;
 mod session;
+mod step;
 mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::sandbox::IsolationChoice;
 
@@ -86,9 +87,41 @@ enum Command {
     Info,
 }
 
+/// The steps around a build, whose flags can come from the environment too.
+const STEPS: [&str; 6] = ["git-clone", "image-tag", "git-patch", "sync", "rollout", "trigger"];
+
+/// The command line, in which each flag of a step has its variable: `YADO_GIT_PATCH_BRANCH`.
+fn command() -> clap::Command {
+    STEPS.into_iter().fold(Arguments::command(), |command, name| {
+        if command.find_subcommand(name).is_none() {
+            return command;
+        }
+        command.mut_subcommand(name, |step| with_variables(step, &variable(name)))
+    })
+}
+
+fn variable(name: &str) -> String {
+    format!("YADO_{}", name.replace('-', "_").to_uppercase())
+}
+
+fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
+    let below: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    let command = command.mut_args(|arg| match arg.get_long() {
+        Some(long) if arg.get_env().is_none() => {
+            let variable = format!("{prefix}_{}", long.replace('-', "_").to_uppercase());
+            arg.env(variable).hide_env(true)
+        }
+        _ => arg,
+    });
+    below
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |c| with_variables(c, prefix)))
+}
+
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let matches = command().try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();

@@ -149,7 +149,8 @@ impl Session {
     }
 }
 
-fn options() -> report::Options {
+/// How this terminal is written to.
+pub(super) fn options() -> report::Options {
     let size = || {
         rustix::termios::tcgetwinsize(std::io::stderr().as_fd()).map_or(
             Size { columns: 0, rows: 0 },

@@ -1,5 +1,6 @@
 //! One exchange: a request, its redirects, and an answer that is read in pieces.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::os::unix::fs::FileExt;
@@ -24,6 +25,12 @@ pub struct Options {
     pub system_bundles: Vec<PathBuf>,
     /// PEM files that are trusted too; each must be readable.
     pub certificates: Vec<PathBuf>,
+    /// PEM texts of certificates that are trusted too.
+    pub authorities: Vec<Vec<u8>>,
+    /// The certificate that the client shows.
+    pub identity: Option<Identity>,
+    /// Whether any certificate of the server is taken, unseen.
+    pub unverified: bool,
     /// Proxies.
     pub proxies: Proxies,
     /// How long connecting may take.
@@ -33,6 +40,22 @@ pub struct Options {
     /// How long the server may take to answer after the last byte of a body:
     /// registries verify and move gigabytes in this time.
     pub digestion: Duration,
+}
+
+/// A certificate with its chain, and its key, as PEM texts.
+#[derive(Clone)]
+pub struct Identity {
+    /// The client's certificate, then those that lead to its authority.
+    pub certificates: Vec<u8>,
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: Vec<u8>,
+}
+
+/// Without the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 /// Proxies by the scheme of the request, as the caller read them from its environment.
@@ -58,6 +81,9 @@ impl Default for Options {
         Self {
             system_bundles: Vec::new(),
             certificates: Vec::new(),
+            authorities: Vec::new(),
+            identity: None,
+            unverified: false,
             proxies: Proxies::default(),
             connect: Duration::from_secs(15),
             stall: Duration::from_secs(20),
@@ -91,7 +117,7 @@ pub struct Request {
     /// Where to.
     pub url: Url,
     /// Headers, without `Authorization`.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Sent only to the origin of `url`.
     pub authorization: Option<HeaderValue>,
     /// What is sent.
@@ -156,8 +182,8 @@ impl Request {
 
     /// Adds a header.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -271,7 +297,7 @@ impl Http {
         let has_body = !matches!(method, Method::GET | Method::HEAD | Method::DELETE);
         let mut builder = self.client()?.request(method, url.clone());
         for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
+            builder = builder.header(name.as_ref(), value);
         }
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value.clone());
@@ -353,7 +379,7 @@ fn build(options: &Options) -> Result<reqwest::Client, NetError> {
     let malformed =
         |kind: &str| NetError::Options(format!("the URL of the {kind} proxy is malformed"));
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::config(&options.system_bundles, &options.certificates)?)
+        .tls_backend_preconfigured(tls::config(options)?)
         .user_agent(concat!("yado/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .referer(false)

@@ -16,6 +16,14 @@ pub enum NetError {
         /// What is wrong.
         problem: String,
     },
+    /// A certificate or key that was given as text cannot be used.
+    #[error("{what}: {problem}")]
+    Pem {
+        /// Whose it is.
+        what: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// The client cannot be made of its options.
     #[error("prepare the HTTP client: {0}")]
     Options(String),

@@ -15,7 +15,9 @@ mod retry;
 mod tcp;
 mod tls;
 
-pub use client::{Body, FileBody, Http, Options, Proxies, Ready, Request, Response, same_origin};
+pub use client::{
+    Body, FileBody, Http, Identity, Options, Proxies, Ready, Request, Response, same_origin,
+};
 pub use error::{Cause, NetError};
 pub use reqwest::header::HeaderValue;
 pub use reqwest::{Method, Url};

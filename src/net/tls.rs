@@ -1,33 +1,33 @@
-//! Whom to trust: bundled roots, the system's bundle, and files that were named.
+//! Whom to trust: bundled roots, the system's bundle, and what was named; whom to be.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::NetError;
+use super::{Identity, NetError, Options};
 
-/// Makes the TLS configuration. The bundled roots make an image without a CA
-/// bundle work; `system` files are taken as far as they can be read, since they
-/// are not the user's doing; `extra` files must be readable and not empty.
-pub(super) fn config(system: &[PathBuf], extra: &[PathBuf]) -> Result<ClientConfig, NetError> {
+/// Makes the TLS configuration. The bundled roots make an image without a CA bundle work;
+/// the system's files are taken as far as they can be read, since they are not the user's doing;
+/// those that were named must be readable and not empty.
+pub(super) fn config(options: &Options) -> Result<ClientConfig, NetError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    for path in system {
+    for path in &options.system_bundles {
         if let Ok(certificates) = read(path) {
             roots.add_parsable_certificates(certificates);
         }
     }
     let mut named = Vec::new();
-    for path in extra {
+    for path in &options.certificates {
         for certificate in read(path)? {
             named.push(certificate.clone());
             roots.add(certificate).map_err(|e| NetError::Certificate {
@@ -36,21 +36,46 @@ pub(super) fn config(system: &[PathBuf], extra: &[PathBuf]) -> Result<ClientConf
             })?;
         }
     }
+    for text in &options.authorities {
+        let fail = |problem| NetError::Pem { what: "the certificates to trust", problem };
+        for certificate in certificates(text).map_err(fail)? {
+            named.push(certificate.clone());
+            roots.add(certificate).map_err(|e| fail(e.to_string()))?;
+        }
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| NetError::Options(e.to_string()))?;
-    let mut config = if named.is_empty() {
-        builder.with_root_certificates(roots).with_no_client_auth()
+    let builder = if named.is_empty() && !options.unverified {
+        builder.with_root_certificates(roots)
     } else {
         let verifier = verifier(roots, named, provider)?;
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth()
+        let verifier = Verifier { unverified: options.unverified, ..verifier };
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    };
+    let mut config = match &options.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = client(identity)?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| NetError::Pem {
+                what: "the client's certificate",
+                problem: e.to_string(),
+            })?
+        }
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn client(identity: &Identity) -> Result<ClientCertificate, NetError> {
+    let chain = certificates(&identity.certificates)
+        .map_err(|problem| NetError::Pem { what: "the client's certificate", problem })?;
+    let key = PrivateKeyDer::from_pem_slice(&identity.key)
+        .map_err(|e| NetError::Pem { what: "the client's key", problem: e.to_string() })?;
+    Ok((chain, key))
 }
 
 fn verifier(
@@ -61,7 +86,7 @@ fn verifier(
     let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|e| NetError::Options(e.to_string()))?;
-    Ok(Verifier { authorities, named })
+    Ok(Verifier { authorities, named, unverified: false })
 }
 
 /// Checks as usual, and takes a certificate that was named by the user from the
@@ -71,6 +96,8 @@ fn verifier(
 struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
     named: Vec<CertificateDer<'static>>,
+    /// Whether all certificates are taken.
+    unverified: bool,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -82,6 +109,9 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if self.unverified {
+            return Ok(ServerCertVerified::assertion());
+        }
         let usual = self.authorities.verify_server_cert(
             end_entity,
             intermediates,
@@ -129,11 +159,16 @@ impl ServerCertVerifier for Verifier {
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let fail = |problem: String| NetError::Certificate { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
-    let certificates = CertificateDer::pem_slice_iter(&bytes)
+    certificates(&bytes).map_err(fail)
+}
+
+/// The certificates of a PEM text, of which there must be one.
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| fail(e.to_string()))?;
+        .map_err(|e| e.to_string())?;
     if certificates.is_empty() {
-        return Err(fail("it holds no PEM certificate".into()));
+        return Err("it holds no PEM certificate".into());
     }
     Ok(certificates)
 }
@@ -151,9 +186,11 @@ mod tests {
         let bad = temp.path().join("bad.pem");
         std::fs::write(&bad, "not a certificate").expect("write");
         let missing = temp.path().join("missing.pem");
-        assert!(config(&[bad.clone(), missing.clone()], &[]).is_ok());
+        let system = vec![bad.clone(), missing.clone()];
+        assert!(config(&Options { system_bundles: system, ..Options::default() }).is_ok());
         for extra in [bad, missing] {
-            let error = config(&[], std::slice::from_ref(&extra)).expect_err("must fail");
+            let options = Options { certificates: vec![extra.clone()], ..Options::default() };
+            let error = config(&options).expect_err("must fail");
             assert!(error.to_string().contains(&*extra.to_string_lossy()), "{error}");
         }
     }

@@ -1,0 +1,9 @@
+//! The steps around a build: what a pipeline does before it (clone, tag) and after it (change an
+//! image in a repository of manifests, have Argo CD sync it, watch the rollout).
+//!
+//! Each step is a function from a request to an outcome; what can go wrong is told apart by
+//! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
+
+mod kind;
+
+pub use kind::{Classified, Kind};
