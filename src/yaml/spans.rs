@@ -12,6 +12,8 @@ pub(crate) fn skip_blank(text: &str, from: usize) -> usize {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => at += 1,
             b'#' => at = line_end(text, at),
+            // A byte order mark, of which each document may have one.
+            0xef if text[at..].starts_with('\u{feff}') => at += 3,
             _ => break,
         }
     }
@@ -29,11 +31,16 @@ pub(crate) fn line_start(text: &str, at: usize) -> usize {
     if start == 0 && text.starts_with('\u{feff}') && at >= 3 { 3 } else { start }
 }
 
-/// Behind the indicator that follows `at`, or at `at` if it does not follow.
-pub(super) fn behind(text: &str, at: usize, indicator: char) -> usize {
+/// Behind the indicator that follows `at`, or at `at` if it does not follow. In brackets, what is
+/// behind a colon may touch it.
+pub(super) fn behind(text: &str, at: usize, indicator: char, flow: bool) -> usize {
     let found = skip_blank(text, at);
-    if text[found..].starts_with(indicator) { found + 1 } else { at }
+    let rest = text[found..].strip_prefix(indicator);
+    let is_one = rest.is_some_and(|rest| flow || rest.is_empty() || rest.starts_with(BLANK));
+    if is_one { found + 1 } else { at }
 }
+
+const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// A block scalar from its indicator, which is the first thing at or behind `from`, to the end of
 /// its last line. `end` is where the next thing begins.
@@ -43,17 +50,17 @@ pub(super) fn block_scalar(text: &str, from: usize, end: usize) -> Range<usize> 
     if end <= header {
         return start..end.max(text[..header].trim_end().len()).min(header);
     }
+    // The blanks in front of what follows are not its content.
+    let line = line_start(text, end);
+    let partial = end < text.len() && text[line..end].trim().is_empty();
+    let body = if partial { &text[..line] } else { &text[..end] };
     // Empty lines at the end count only with `+`; else they separate it from what follows.
     let indicators = text[start..header].split([' ', '\t', '#']).next().unwrap_or_default();
-    let body = &text[..end];
     let stop = if indicators.contains('+') {
-        // The blanks in front of what follows are not its content.
-        let start = line_start(text, end);
-        let body = if body[start..].trim().is_empty() { &body[..start] } else { body };
         let body = body.strip_suffix('\n').unwrap_or(body);
         body.strip_suffix('\r').unwrap_or(body).len()
     } else {
-        body.trim_end_matches(['\n', '\r', ' ', '\t']).len()
+        body.trim_end_matches(['\n', '\r']).len()
     };
     start..stop.max(text[..header].trim_end().len())
 }
