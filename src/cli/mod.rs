@@ -105,6 +105,8 @@ fn variable(name: &str) -> String {
 }
 
 fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
+    // What `--config` says comes first and gives way.
+    let command = command.args_override_self(true);
     let below: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let command = command.mut_args(|arg| match arg.get_long() {
         Some(long) if arg.get_env().is_none() => {
@@ -120,7 +122,12 @@ fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let matches = command().try_get_matches();
+    let command = command();
+    let typed = match step::expand(&command, std::env::args_os().collect(), &STEPS) {
+        Ok(typed) => typed,
+        Err(error) => return exit::report(&error),
+    };
+    let matches = command.try_get_matches_from(typed);
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
