@@ -50,6 +50,7 @@ use crate::net::{Http, Retry, Url};
 use crate::report::{Event, Sink, TransferKind, transfer};
 use checkout::Checkout;
 use pack::PackWriter;
+use protocol::FetchRequest;
 use repository::{Repository, Submodule};
 use transport::Transport;
 
@@ -309,17 +310,19 @@ impl Git {
         let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
         let retry = self.transport.retry();
         let mut failures = 0;
-        let (writer, shallow) = loop {
+        let wanted_now =
+            FetchRequest { wants: vec![wanted], depth: Some(1), ..FetchRequest::default() };
+        let (writer, received) = loop {
             let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
             // Asking is repeated there, if need be.
-            let answer = protocol::fetch(&self.transport, &server, &wanted).await?;
+            let answer = protocol::fetch(&self.transport, &server, &wanted_now).await?;
             let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
             let sink = |bytes: &[u8]| {
                 progress.advance(bytes.len() as u64);
                 writer.write(bytes).map_err(io)
             };
             match protocol::receive(&server, answer, sink).await {
-                Ok(shallow) => break (writer, shallow),
+                Ok(received) => break (writer, received),
                 Err(error) => {
                     failures += 1;
                     if failures >= retry.attempts || !transport::is_transient(&error) {
@@ -335,7 +338,7 @@ impl Git {
             Repository::open(remote, pack, wanted)
         };
         let mut repository = blocking(open).await?;
-        repository.shallow = shallow;
+        repository.shallow = received.shallow;
         repository.reference = reference;
         Ok(repository)
     }

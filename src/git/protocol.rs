@@ -1,5 +1,7 @@
 //! The two commands of protocol version 2 that are used: `ls-refs` and `fetch`.
 
+use std::fmt;
+
 use super::error::GitError;
 use super::id::ObjectId;
 use super::packet::{Limit, Packet};
@@ -51,42 +53,125 @@ pub(super) async fn ls_refs(
     }
 }
 
-/// Asks for the pack of one object and what it leads to, of one commit's depth.
+/// What a server leaves out of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// All files.
+    NoBlobs,
+    /// Files of more than so many bytes.
+    BlobLimit(u64),
+    /// Trees and files that are so far from a commit or from what is wanted; 0 leaves out all that
+    /// is not wanted by itself.
+    TreeDepth(u32),
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBlobs => f.write_str("blob:none"),
+            Self::BlobLimit(bytes) => write!(f, "blob:limit={bytes}"),
+            Self::TreeDepth(depth) => write!(f, "tree:{depth}"),
+        }
+    }
+}
+
+/// Which objects are asked for. What a server cannot do (`shallow`, `filter`, `ref-in-want`; see
+/// [`Server::can`]) is left out of the message, so that more comes than was asked for: who needs
+/// it asks first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FetchRequest {
+    /// The objects, with what they lead to.
+    pub(super) wants: Vec<ObjectId>,
+    /// References whose objects are wanted, whatever they are by now.
+    pub(super) want_refs: Vec<String>,
+    /// Commits that are here, with all that they lead to.
+    pub(super) haves: Vec<ObjectId>,
+    /// Commits that are here without their parents.
+    pub(super) shallow: Vec<ObjectId>,
+    /// How many commits of each line of history; `None` is all.
+    pub(super) depth: Option<u32>,
+    /// What is left out.
+    pub(super) filter: Option<Filter>,
+    /// Whether annotated tags of what is sent come with it.
+    pub(super) include_tag: bool,
+}
+
+/// What came beside the pack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Commits whose parents were left out.
+    pub(super) shallow: Vec<ObjectId>,
+    /// What the references are that were wanted by name.
+    pub(super) references: Vec<(String, ObjectId)>,
+}
+
+/// Asks for a pack.
 pub(super) async fn fetch(
     transport: &Transport,
     server: &Server,
-    want: &ObjectId,
+    request: &FetchRequest,
 ) -> Result<Answer, GitError> {
     let mut message = server.command("fetch")?;
-    message.line("no-progress").line("ofs-delta").line(&format!("want {want}"));
+    message.line("no-progress").line("ofs-delta");
+    if request.include_tag {
+        message.line("include-tag");
+    }
+    for want in &request.wants {
+        message.line(&format!("want {want}"));
+    }
+    if server.can("fetch", "ref-in-want") {
+        for name in &request.want_refs {
+            message.line(&format!("want-ref {name}"));
+        }
+    }
     if server.can("fetch", "shallow") {
-        message.line("deepen 1");
+        for commit in &request.shallow {
+            message.line(&format!("shallow {commit}"));
+        }
+        if let Some(depth) = request.depth {
+            message.line(&format!("deepen {depth}"));
+        }
+    }
+    if let Some(filter) = request.filter.filter(|_| server.can("fetch", "filter")) {
+        message.line(&format!("filter {filter}"));
+    }
+    for have in &request.haves {
+        message.line(&format!("have {have}"));
     }
     message.line("done");
     transport.send(server, message.finish()).await
 }
 
-/// Reads what [`fetch`] asked for; `sink` takes the pack's bytes. Gives the commits whose parents
-/// were left out.
+/// Reads what [`fetch`] asked for; `sink` takes the pack's bytes.
 pub(super) async fn receive(
     server: &Server,
     mut answer: Answer,
     mut sink: impl FnMut(&[u8]) -> Result<(), GitError>,
-) -> Result<Vec<ObjectId>, GitError> {
+) -> Result<Received, GitError> {
     const DATA: u8 = 1;
     const PROGRESS: u8 = 2;
     const FATAL: u8 = 3;
-    let mut shallow = Vec::new();
-    // One commit is asked for, so few are expected; bytes that are not ids are not kept.
+    let mut received = Received::default();
+    // Few commits are asked for, so few are expected; bytes that are not ids are not kept.
     let mut limit = Limit::new("commits without parents", 100_000, 16 << 20);
+    let mut section = String::new();
     loop {
         let packet = answer.next().await?;
         limit.take(&packet).map_err(|problem| server.protocol(problem))?;
         match packet.line() {
             Some("packfile") => break,
+            Some(line @ ("shallow-info" | "wanted-refs" | "acknowledgments")) => {
+                line.clone_into(&mut section);
+            }
+            Some(line) if section == "wanted-refs" => {
+                let pair = line.split_once(' ');
+                let pair =
+                    pair.and_then(|(id, name)| Some((name.to_owned(), ObjectId::parse(id)?)));
+                received.references.extend(pair);
+            }
             Some(line) => {
                 let id = line.strip_prefix("shallow ").and_then(ObjectId::parse);
-                shallow.extend(id);
+                received.shallow.extend(id);
             }
             None if packet == Packet::Delimiter => {}
             None => return Err(server.protocol("the answer holds no pack")),
@@ -96,7 +181,7 @@ pub(super) async fn receive(
         match answer.next().await? {
             Packet::Flush => {
                 answer.finish().await;
-                return Ok(shallow);
+                return Ok(received);
             }
             Packet::Data(bytes) => match bytes.split_first() {
                 Some((&DATA, data)) => sink(data)?,
