@@ -87,6 +87,14 @@ impl Server {
         })
     }
 
+    /// Whether it can do something with fetches, whichever version it speaks.
+    pub(super) fn can_fetch(&self, word: &str) -> bool {
+        match self.version {
+            Version::Two => self.can("fetch", word),
+            Version::One => self.capability(word).is_some(),
+        }
+    }
+
     /// Whether `word` is in the value of a capability.
     pub(super) fn can(&self, capability: &str, word: &str) -> bool {
         self.capability(capability).is_some_and(|value| value.split(' ').any(|w| w == word))
@@ -153,7 +161,7 @@ impl Transport {
         self.options.retry
     }
 
-    /// Asks a server that gives out objects what it can do, once. `origin` is where the caller's
+    /// Asks a server that gives out objects what it can do; of version 2, once. `origin` is where the caller's
     /// `Authorization` goes.
     pub(super) async fn server(
         &self,
@@ -164,6 +172,10 @@ impl Transport {
             return Ok(server);
         }
         let server = self.greet(remote, origin, Service::UploadPack).await?;
+        if server.version == Version::One {
+            // What it has listed is of this moment.
+            return Ok(server);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.push((remote.clone(), origin.cloned(), server.clone()));
         Ok(server)
@@ -200,9 +212,6 @@ impl Transport {
             _ => Answer::new(&server, Source::Stream(self.dial(&server).await?)),
         };
         let greeting = answer.greeting().await?;
-        if greeting.version == Version::One && service == Service::UploadPack {
-            return Err(GitError::OldProtocol { remote: server.name });
-        }
         server.version = greeting.version;
         server.capabilities = greeting.capabilities;
         server.references = greeting.references;
@@ -231,8 +240,11 @@ impl Transport {
     /// Sends a message over a stream and waits for the first bytes of its answer.
     async fn over(server: &Server, mut line: Line, message: &[u8]) -> Result<Answer, GitError> {
         line.stream.send(&server.name, message).await?;
+        let waits = line.packets.is_empty();
         let mut answer = Answer::new(server, Source::Stream(line));
-        answer.more().await?;
+        if waits {
+            answer.more().await?;
+        }
         Ok(answer)
     }
 }
