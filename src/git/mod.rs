@@ -20,16 +20,23 @@
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
+mod branch;
+mod change;
 mod checkout;
+mod commit;
 mod delta;
 mod error;
 mod gitdir;
+mod glob;
+mod history;
 mod id;
 mod modules;
 mod object;
+mod objects;
 mod pack;
 mod packet;
 mod protocol;
+mod push;
 mod refs;
 mod repository;
 #[cfg(test)]
@@ -41,21 +48,27 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 
 use crate::net::{Http, Retry, Url};
 use crate::report::{Event, Sink, TransferKind, transfer};
 use checkout::Checkout;
+use objects::Objects;
 use pack::PackWriter;
 use protocol::FetchRequest;
 use repository::{Repository, Submodule};
 use transport::Transport;
 
+pub use branch::{File, Head};
+pub use change::{Edit, Made, Signer};
+pub use commit::{Author, Commit, NewCommit};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
+pub use object::{Mode, TreeEntry};
+pub use push::{Push, PushOutcome, Pushed, Update};
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.
@@ -88,6 +101,8 @@ impl GitOptions {
 pub struct Git {
     transport: Transport,
     sink: Arc<dyn Sink>,
+    /// What is here of repositories that are read a little at a time.
+    objects: Mutex<Vec<(Remote, Arc<Mutex<Objects>>)>>,
 }
 
 /// What a URL means at the moment.
@@ -138,7 +153,7 @@ impl fmt::Debug for Git {
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { transport: Transport::new(http, options), sink }
+        Self { transport: Transport::new(http, options), sink, objects: Mutex::default() }
     }
 
     /// Requests (of `git://`: connections) so far.
