@@ -93,10 +93,18 @@ impl Source<'_> {
 
     /// Fetches commits that lead to one; all of them, if there is no depth.
     async fn deepen(&self, commit: ObjectId, depth: Option<u32>) -> Result<(), GitError> {
-        let filter = self.server.can_fetch("filter").then_some(Filter::TreeDepth(0));
+        let filter = self.filters().then_some(Filter::TreeDepth(0));
         let mut request =
             FetchRequest { wants: vec![commit], depth, filter, ..FetchRequest::default() };
-        let refused = match self.fetch(&request).await {
+        let mut fetched = self.fetch(&request).await;
+        if let (Err(GitError::Refused { .. }), Some(_)) = (&fetched, filter) {
+            request.filter = None;
+            fetched = self.fetch(&request).await;
+            if fetched.is_ok() {
+                self.give_up_filters();
+            }
+        }
+        let refused = match fetched {
             Err(error @ GitError::Refused { .. }) if self.server.version == Version::One => error,
             other => return other.map(|_| ()),
         };

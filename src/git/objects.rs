@@ -42,6 +42,8 @@ pub(super) struct Objects {
     way: Way,
     /// Whether the server has refused trees of a depth.
     no_depth: bool,
+    /// Whether it has refused to leave anything out.
+    no_filter: bool,
 }
 
 impl Objects {
@@ -149,10 +151,22 @@ impl Source<'_> {
     }
 
     fn give_up_single(&self, error: &GitError) {
-        self.objects().way = Way::Whole;
+        let mut objects = self.objects();
+        (objects.way, objects.no_filter) = (Way::Whole, true);
+        drop(objects);
         self.note(&format!(
             "all of a commit is fetched, since it gives out no single files ({error})"
         ));
+    }
+
+    /// Whether something can be left out of a pack.
+    pub(super) fn filters(&self) -> bool {
+        self.server.can_fetch("filter") && !self.objects().no_filter
+    }
+
+    /// Nothing is left out from now on.
+    pub(super) fn give_up_filters(&self) {
+        self.objects().no_filter = true;
     }
 
     /// Fetches a commit with its root directory.
@@ -264,3 +278,7 @@ impl Source<'_> {
         Ok(received)
     }
 }
+
+#[cfg(test)]
+#[path = "objects_tests.rs"]
+mod tests;
