@@ -25,7 +25,7 @@ fn result<'a>(output: &'a Output, name: &str) -> &'a str {
 fn history(server: &GitServer) -> (GitRepository<'_>, String, String) {
     let app = server.repository("app", &[]);
     app.write("README", "first\n").write("dir/a", "a\n").write("dir/sub/b", "b\n");
-    app.write("other/c", "c\n").write("run", "#!/bin/sh\n");
+    app.write("other/c", "c\n").write("run", "#!/bin/sh\n").write("third/d", "d\n");
     std::os::unix::fs::symlink("../README", app.path.join("dir/link")).unwrap();
     app.git(["update-index", "--add", "--chmod=+x", "run"]);
     let first = app.commit("first");
@@ -68,7 +68,7 @@ fn same(server: &GitServer, made: &Path, judge: &Path, what: &str) {
 fn sound(server: &GitServer, made: &Path, what: &str) {
     assert_eq!(server.git(made, ["status", "--porcelain"]), "", "{what}");
     server.git(made, ["fsck", "--full", "--strict"]);
-    let config = fs::read_to_string(made.join(".git/config")).unwrap();
+    let config = server.git(made, ["config", "--local", "--list"]);
     assert!(!config.contains("horse"), "{what}: {config}");
 }
 
@@ -184,4 +184,188 @@ fn a_commit_by_its_id_and_by_its_first_digits() {
     let error = yado(&server, &work, &[&url, "none", "--revision", "00000000"]).fails(3);
     assert!(error.stderr.contains("no commit of its branches and tags"), "{}", error.stderr);
     assert!(!work.path("none").exists());
+}
+
+#[test]
+fn sparse_checkouts_are_those_of_git() {
+    let server = GitServer::start();
+    history(&server);
+    let work = WorkDir::new();
+    let url = server.https("app");
+    for (number, (filter, dirs)) in [
+        (None, "dir/sub"),
+        (Some("--filter=blob:none"), "dir/sub,other"),
+        (Some("--filter=tree:0"), "dir"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (made, judge) =
+            (work.path(format!("made-{number}")), work.path(format!("git-{number}")));
+        let shown = judge.to_str().unwrap();
+        let mut args = vec!["clone", "--quiet", "--depth", "1", "--sparse"];
+        args.extend(filter);
+        args.extend([&*url, shown]);
+        server.git(&work.path("."), args);
+        let list: Vec<&str> = dirs.split(',').collect();
+        server.git(&judge, ["sparse-checkout", "set"].iter().chain(&list));
+        let mut args = vec![&*url, made.to_str().unwrap(), "--sparse", dirs];
+        args.extend(filter);
+        yado(&server, &work, &args).succeeds();
+        same(&server, &made, &judge, dirs);
+        let patterns = |tree: &Path| fs::read_to_string(tree.join(".git/info/sparse-checkout"));
+        assert_eq!(patterns(&made).unwrap(), patterns(&judge).unwrap());
+        assert_eq!(server.git(&made, ["sparse-checkout", "list"]).trim(), list.join("\n"));
+        if filter.is_some() {
+            let missing = ["rev-list", "--objects", "--all", "--missing=print"];
+            let missing = server.git(&made, missing);
+            let count = missing.lines().filter(|line| line.starts_with('?')).count();
+            assert!(count > 0, "what is not checked out was not fetched: {missing}");
+        }
+        for tree in [&made, &judge] {
+            server.git(tree, ["sparse-checkout", "disable"]);
+        }
+        assert_eq!(listing(&made), listing(&judge), "all of it");
+        sound(&server, &made, dirs);
+    }
+    let error = yado(&server, &work, &[&url, "x", "--sparse", "dir,nowhere"]).fails(3);
+    assert!(error.stderr.contains("has no directory \"nowhere\""), "{}", error.stderr);
+    let error = yado(&server, &work, &[&url, "x", "--sparse", "../dir"]).fails(64);
+    assert!(error.stderr.contains("without `..`"), "{}", error.stderr);
+    assert!(!work.path("x").exists());
+}
+
+#[test]
+fn refspecs_bring_more_references() {
+    let server = GitServer::start();
+    let (app, _, last) = history(&server);
+    let pull = app.git(["commit-tree", "-m", "pull", "-p", &last, "HEAD^{tree}"]);
+    app.git(["push", "--quiet", "origin", &format!("{pull}:refs/pull/7/head")]);
+    let work = WorkDir::new();
+    let url = server.https("app");
+    let spec = "+refs/pull/*/head:refs/remotes/origin/pull/*";
+    let made = work.path("made");
+    yado(&server, &work, &[&url, "made", "--refspec", spec, "--refspec=release/1.x"]).succeeds();
+    sound(&server, &made, spec);
+    let found = server.git(&made, ["rev-parse", "refs/remotes/origin/pull/7"]);
+    assert_eq!(found.trim(), pull);
+    let there = ["cat-file", "-e", "refs/pull/7/head"];
+    assert_eq!(there.len(), 3);
+    let release = app.git(["rev-parse", "release/1.x"]);
+    server.git(&made, ["cat-file", "-e", &release]);
+    server.git(&made, ["fetch", "--quiet"]);
+    let output = yado(&server, &work, &[&url, "pull", "--revision", "pull/7/head"]).succeeds();
+    assert_eq!(result(&output, "commit"), pull);
+    sound(&server, &work.path("pull"), "pull/7/head");
+    for (spec, code) in [("a:b:c*", 64), ("", 64), ("refs/*/*:x", 64), ("refs/heads/a b", 64)] {
+        yado(&server, &work, &[&url, "x", &format!("--refspec={spec}")]).fails(code);
+    }
+}
+
+#[test]
+fn submodules_at_every_level_that_is_wanted() {
+    let server = GitServer::start();
+    let inner = server.repository("inner", &[]);
+    inner.write("inner-file", "i").commit("inner");
+    let lib = server.repository("lib", &[]);
+    lib.write("lib-file", "l\n");
+    lib.git(["submodule", "--quiet", "add", &server.http("inner"), "nested"]);
+    lib.commit("lib");
+    let app = server.repository("top", &[]);
+    app.write("top-file", "t").commit("before");
+    app.git(["submodule", "--quiet", "add", "--name", "the lib", &server.http("lib"), "libs/one"]);
+    app.git(["config", "-f", ".gitmodules", "submodule.the lib.url", "../lib.git"]);
+    app.commit("with a submodule");
+    lib.write("lib-file", "newer\n").commit("newer");
+    let work = WorkDir::new();
+    let url = server.https("top");
+    for (which, git) in [
+        ("no", vec![]),
+        ("yes", vec!["submodule", "--quiet", "update", "--init"]),
+        ("recursive", vec!["submodule", "--quiet", "update", "--init", "--recursive"]),
+    ] {
+        for depth in ["1", "0"] {
+            let what = format!("{which} {depth}");
+            let (made, judge) =
+                (work.path(format!("made {what}")), work.path(format!("git {what}")));
+            let mut args = vec!["clone", "--quiet"];
+            if depth == "1" {
+                args.extend(["--depth", "1"]);
+            }
+            args.extend([&*url, judge.to_str().unwrap()]);
+            server.git(&work.path("."), args);
+            if !git.is_empty() {
+                server.git(&judge, &git);
+            }
+            let flag = format!("--submodules={which}");
+            let depth = format!("--depth={depth}");
+            yado(&server, &work, &[&url, made.to_str().unwrap(), &flag, &depth]).succeeds();
+            same(&server, &made, &judge, &what);
+            let status = ["submodule", "status", "--recursive"];
+            let status = |tree: &Path| {
+                let lines = server.git(tree, status);
+                // What describes the commit depends on the references that are there.
+                let short = |line: &str| line.split(" (").next().unwrap().to_owned();
+                lines.lines().map(short).collect::<Vec<_>>()
+            };
+            assert_eq!(status(&made), status(&judge), "{what}");
+            let all = ["status", "--porcelain", "--ignore-submodules=none"];
+            assert_eq!(server.git(&made, all), "", "{what}");
+            server.git(&made, ["submodule", "--quiet", "update", "--init", "--recursive"]);
+            assert_eq!(server.git(&made, all), "", "{what}");
+        }
+    }
+    let made = work.path("made recursive 1/libs/one");
+    assert_eq!(
+        server.git(&made, ["log", "--format=%s"]).trim(),
+        "lib",
+        "submodules are shallow too"
+    );
+    sound(&server, &made, "a submodule");
+}
+
+/// Commits all with this time.
+fn commit_at(app: &GitRepository<'_>, time: u32) {
+    let at =
+        "alias.at=!f() { git add --all && GIT_COMMITTER_DATE=\"$1 +0000\" git commit -qm $1; }; f";
+    app.git(["-c", at, "at", &time.to_string()]);
+}
+
+#[test]
+fn times_of_files_are_those_of_their_last_change() {
+    use std::os::unix::fs::MetadataExt;
+    let server = GitServer::start();
+    let app = server.repository("times", &[]);
+    app.write("a", "1").write("d/b", "1").write("d/c", "1").write("e/f/g", "1");
+    std::os::unix::fs::symlink("a", app.path.join("link")).unwrap();
+    commit_at(&app, 1_000_000_000);
+    app.git(["checkout", "-q", "-b", "side"]);
+    app.write("d/c", "2").write("e/f/g", "2");
+    commit_at(&app, 1_000_000_500);
+    app.git(["checkout", "-q", "main"]);
+    app.write("d/b", "2").write("new/n", "1");
+    commit_at(&app, 1_000_001_000);
+    app.write("e/f/h", "1");
+    commit_at(&app, 1_000_002_000);
+    let merge = "alias.m=!GIT_COMMITTER_DATE='1000003000 +0000' git merge -q --no-ff -m m side";
+    app.git(["-c", merge, "m"]);
+    app.write("d/b", "1");
+    commit_at(&app, 1_000_004_000);
+    app.push();
+    let work = WorkDir::new();
+    let url = server.https("times");
+    let files = ["a", "d/b", "d/c", "e/f/g", "e/f/h", "new/n", "link"];
+    let times = |tree: &Path| {
+        files.map(|file| fs::symlink_metadata(tree.join(file)).unwrap().mtime().to_string())
+    };
+    let made = work.path("made");
+    yado(&server, &work, &[&url, "made", "--depth=0", "--file-times=commit"]).succeeds();
+    let expected = files.map(|file| app.git(["log", "-1", "--format=%ct", "--", file]));
+    assert_eq!(times(&made), expected);
+    assert_eq!(expected[2], "1000000500", "the merge is not what changed it");
+    assert_eq!(fs::metadata(made.join("d")).unwrap().mtime(), 1_000_004_000, "of the newest file");
+    sound(&server, &made, "commit");
+    let made = work.path("shallow");
+    yado(&server, &work, &[&url, "shallow", "--file-times=commit"]).succeeds();
+    assert_eq!(times(&made), [(); 7].map(|()| "1000004000".to_owned()));
 }
