@@ -13,15 +13,16 @@
 //!                         files, and a `.git` if wanted
 //! ```
 //!
-//! It speaks version 2 of git's protocol over https, http and `git://`; ssh is another case of
-//! `Remote` that nothing serves yet. What a checkout gives is what `git` gives with its own
-//! defaults: line ends and `$Id$` by `.gitattributes`, no filters (LFS files stay pointers, with a
-//! warning).
+//! It speaks version 2 of git's protocol over https, http, `git://` and ssh; over ssh, whose
+//! servers often do not let git know which version is meant, the older ones too. What a checkout
+//! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
+//! filters (LFS files stay pointers, with a warning).
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
 mod checkout;
 mod delta;
+mod dialect;
 mod error;
 mod gitdir;
 mod id;
@@ -32,6 +33,7 @@ mod packet;
 mod protocol;
 mod refs;
 mod repository;
+mod ssh;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -56,6 +58,7 @@ use transport::Transport;
 
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
+pub use ssh::{HostKeyError, SshError, SshOptions};
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.
@@ -66,6 +69,8 @@ pub struct GitOptions {
     pub authorization: Option<String>,
     /// How often and after how long requests are repeated.
     pub retry: Retry,
+    /// Who this client is over ssh, and which hosts it knows.
+    pub ssh: SshOptions,
 }
 
 /// Without the header.
@@ -138,7 +143,7 @@ impl fmt::Debug for Git {
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { transport: Transport::new(http, options), sink }
+        Self { transport: Transport::new(http, options, Arc::clone(&sink)), sink }
     }
 
     /// Requests (of `git://`: connections) so far.
@@ -149,9 +154,6 @@ impl Git {
     /// Finds the commit that `url` means now, with two requests; with none when it names a full id.
     pub async fn resolve(&self, url: &GitUrl) -> Result<Resolved, GitError> {
         let remote = url.remote.to_string();
-        if let Remote::Ssh(_) = url.remote {
-            return Err(GitError::Ssh { remote });
-        }
         let wanted = url.reference.as_deref();
         let pinned = url.checksum.as_deref().filter(|_| url.fetch_by_commit);
         if let Some(commit) = pinned.and_then(ObjectId::parse) {
@@ -310,12 +312,12 @@ impl Git {
         let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
         let retry = self.transport.retry();
         let mut failures = 0;
-        let wanted_now =
+        let mut asked =
             FetchRequest { wants: vec![wanted], depth: Some(1), ..FetchRequest::default() };
         let (writer, received) = loop {
             let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
             // Asking is repeated there, if need be.
-            let answer = protocol::fetch(&self.transport, &server, &wanted_now).await?;
+            let answer = protocol::fetch(&self.transport, &server, &asked).await?;
             let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
             let sink = |bytes: &[u8]| {
                 progress.advance(bytes.len() as u64);
@@ -323,6 +325,11 @@ impl Git {
             };
             match protocol::receive(&server, answer, sink).await {
                 Ok(received) => break (writer, received),
+                // It gives out what references point to; it may be among what these lead to.
+                Err(GitError::Unadvertised { .. }) if asked.depth.is_some() => {
+                    asked = self.everything(&server).await?;
+                    continue;
+                }
                 Err(error) => {
                     failures += 1;
                     if failures >= retry.attempts || !transport::is_transient(&error) {
@@ -341,6 +348,16 @@ impl Git {
         repository.shallow = received.shallow;
         repository.reference = reference;
         Ok(repository)
+    }
+}
+
+impl Git {
+    /// What brings all of a repository.
+    async fn everything(&self, server: &transport::Server) -> Result<FetchRequest, GitError> {
+        let prefixes = ["refs/heads/".to_owned(), "refs/tags/".to_owned()];
+        let all = protocol::ls_refs(&self.transport, server, &prefixes).await?.all;
+        let wants = all.iter().map(|reference| reference.id).collect();
+        Ok(FetchRequest { wants, ..FetchRequest::default() })
     }
 }
 

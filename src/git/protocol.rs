@@ -1,12 +1,14 @@
-//! The two commands of protocol version 2 that are used: `ls-refs` and `fetch`.
+//! The two commands of protocol version 2 that are used: `ls-refs` and `fetch`; what servers of
+//! older versions understand instead is in `dialect`.
 
 use std::fmt;
 
+use super::dialect;
 use super::error::GitError;
 use super::id::ObjectId;
 use super::packet::{Limit, Packet};
 use super::refs::Reference;
-use super::transport::{Answer, Server, Transport};
+use super::transport::{Answer, Server, Transport, Version};
 
 /// What references a server has.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(super) async fn ls_refs(
     server: &Server,
     prefixes: &[String],
 ) -> Result<References, GitError> {
+    if server.version == Version::One {
+        let all = transport.listed(server).await?;
+        return Ok(References { all: dialect::references(&all, prefixes), unborn: all.is_empty() });
+    }
     let mut message = server.command("ls-refs")?;
     message.line("peel").line("symrefs");
     if server.can("ls-refs", "unborn") {
@@ -111,6 +117,9 @@ pub(super) async fn fetch(
     server: &Server,
     request: &FetchRequest,
 ) -> Result<Answer, GitError> {
+    if server.version == Version::One {
+        return transport.send(server, dialect::message(server, request)?).await;
+    }
     let mut message = server.command("fetch")?;
     message.line("no-progress").line("ofs-delta");
     if request.include_tag {
@@ -146,11 +155,13 @@ pub(super) async fn fetch(
 pub(super) async fn receive(
     server: &Server,
     mut answer: Answer,
-    mut sink: impl FnMut(&[u8]) -> Result<(), GitError>,
+    sink: impl FnMut(&[u8]) -> Result<(), GitError>,
 ) -> Result<Received, GitError> {
-    const DATA: u8 = 1;
-    const PROGRESS: u8 = 2;
-    const FATAL: u8 = 3;
+    if server.version == Version::One {
+        let (received, first) = dialect::head(server, &mut answer).await?;
+        // The stream ends with the pack.
+        return pack(server, &mut answer, first, sink).await.map(|()| received);
+    }
     let mut received = Received::default();
     // Few commits are asked for, so few are expected; bytes that are not ids are not kept.
     let mut limit = Limit::new("commits without parents", 100_000, 16 << 20);
@@ -177,12 +188,26 @@ pub(super) async fn receive(
             None => return Err(server.protocol("the answer holds no pack")),
         }
     }
+    let first = answer.next().await?;
+    pack(server, &mut answer, first, sink).await?;
+    answer.finish().await;
+    Ok(received)
+}
+
+/// Reads a pack to its end, beginning with its first packet.
+async fn pack(
+    server: &Server,
+    answer: &mut Answer,
+    first: Packet,
+    mut sink: impl FnMut(&[u8]) -> Result<(), GitError>,
+) -> Result<(), GitError> {
+    const DATA: u8 = 1;
+    const PROGRESS: u8 = 2;
+    const FATAL: u8 = 3;
+    let mut packet = first;
     loop {
-        match answer.next().await? {
-            Packet::Flush => {
-                answer.finish().await;
-                return Ok(received);
-            }
+        match packet {
+            Packet::Flush => return Ok(()),
             Packet::Data(bytes) => match bytes.split_first() {
                 Some((&DATA, data)) => sink(data)?,
                 Some((&PROGRESS, _)) => {}
@@ -194,5 +219,6 @@ pub(super) async fn receive(
             },
             _ => return Err(server.protocol("the pack is cut in sections")),
         }
+        packet = answer.next().await?;
     }
 }

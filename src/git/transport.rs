@@ -11,7 +11,7 @@ mod greeting;
 mod http;
 mod stream;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderValue;
@@ -21,8 +21,10 @@ use super::error::GitError;
 use super::id::ObjectFormat;
 use super::packet::Message;
 use super::refs::Reference;
+use super::ssh::Ssh;
 use super::url::Remote;
 use crate::net::{self, Http, NetError, Url};
+use crate::report::Sink;
 use answer::Source;
 use stream::Line;
 
@@ -74,6 +76,8 @@ pub(super) struct Server {
     capabilities: Vec<String>,
     /// What it has listed by itself, which version 1 does.
     pub(super) references: Vec<Reference>,
+    /// Whether nobody has been given that list yet.
+    fresh: Arc<AtomicBool>,
     /// A stream whose next message may come.
     idle: Arc<Mutex<Option<Line>>>,
 }
@@ -130,13 +134,15 @@ impl Server {
 pub(super) struct Transport {
     http: Http,
     options: GitOptions,
+    ssh: Ssh,
     requests: AtomicU64,
     known: Mutex<Vec<(Remote, Option<Url>, Server)>>,
 }
 
 impl Transport {
-    pub(super) fn new(http: Http, options: GitOptions) -> Self {
-        Self { http, options, requests: AtomicU64::new(0), known: Mutex::default() }
+    pub(super) fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
+        let ssh = Ssh::new(options.ssh.clone(), sink);
+        Self { http, options, ssh, requests: AtomicU64::new(0), known: Mutex::default() }
     }
 
     /// Requests and connections so far.
@@ -190,6 +196,7 @@ impl Transport {
             version: Version::One,
             capabilities: Vec::new(),
             references: Vec::new(),
+            fresh: Arc::new(AtomicBool::new(true)),
             idle: Arc::default(),
         };
         let answer = match remote {
@@ -200,13 +207,26 @@ impl Transport {
             _ => Answer::new(&server, Source::Stream(self.dial(&server).await?)),
         };
         let greeting = answer.greeting().await?;
-        if greeting.version == Version::One && service == Service::UploadPack {
+        // Over http every server of today speaks version 2; ssh servers let git know of it only
+        // where they are told to.
+        let is_ssh = matches!(remote, Remote::Ssh(_));
+        if greeting.version == Version::One && service == Service::UploadPack && !is_ssh {
             return Err(GitError::OldProtocol { remote: server.name });
         }
         server.version = greeting.version;
         server.capabilities = greeting.capabilities;
         server.references = greeting.references;
         Ok(server)
+    }
+
+    /// What references a server of version 1 has now: those of its greeting, which is asked for
+    /// again if they were given already.
+    pub(super) async fn listed(&self, server: &Server) -> Result<Vec<Reference>, GitError> {
+        if server.fresh.swap(false, Ordering::Relaxed) {
+            return Ok(server.references.clone());
+        }
+        let answer = Answer::new(server, Source::Stream(self.dial(server).await?));
+        Ok(answer.greeting().await?.references)
     }
 
     /// Sends a message and gives the answer to read.
@@ -242,6 +262,7 @@ pub(super) fn is_transient(error: &GitError) -> bool {
     match error {
         GitError::Net { source, .. } => source.is_transient(),
         GitError::Status { status, .. } => net::is_transient(*status),
+        GitError::Ssh { source, .. } => source.is_transient(),
         _ => false,
     }
 }
