@@ -53,12 +53,6 @@ pub enum GitError {
         /// What it answered.
         problem: String,
     },
-    /// The server speaks an older protocol only.
-    #[error("{remote}: the server does not speak version 2 of git's protocol (git 2.18 or newer)")]
-    OldProtocol {
-        /// The repository.
-        remote: String,
-    },
     /// The server said something that the protocol does not know.
     #[error("{remote}: {problem}")]
     Protocol {

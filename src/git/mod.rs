@@ -22,7 +22,6 @@
 mod attributes;
 mod checkout;
 mod delta;
-mod dialect;
 mod error;
 mod gitdir;
 mod id;
@@ -317,7 +316,14 @@ impl Git {
         let (writer, received) = loop {
             let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
             // Asking is repeated there, if need be.
-            let answer = protocol::fetch(&self.transport, &server, &asked).await?;
+            let answer = match protocol::fetch(&self.transport, &server, &asked).await {
+                // It gives out what references point to; it may be among what these lead to.
+                Err(GitError::Unadvertised { .. }) if asked.depth.is_some() => {
+                    asked = self.everything(&server).await?;
+                    continue;
+                }
+                answer => answer?,
+            };
             let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
             let sink = |bytes: &[u8]| {
                 progress.advance(bytes.len() as u64);
@@ -325,7 +331,6 @@ impl Git {
             };
             match protocol::receive(&server, answer, sink).await {
                 Ok(received) => break (writer, received),
-                // It gives out what references point to; it may be among what these lead to.
                 Err(GitError::Unadvertised { .. }) if asked.depth.is_some() => {
                     asked = self.everything(&server).await?;
                     continue;

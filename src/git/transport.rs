@@ -11,7 +11,7 @@ mod greeting;
 mod http;
 mod stream;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderValue;
@@ -76,8 +76,6 @@ pub(super) struct Server {
     capabilities: Vec<String>,
     /// What it has listed by itself, which version 1 does.
     pub(super) references: Vec<Reference>,
-    /// Whether nobody has been given that list yet.
-    fresh: Arc<AtomicBool>,
     /// A stream whose next message may come.
     idle: Arc<Mutex<Option<Line>>>,
 }
@@ -89,6 +87,14 @@ impl Server {
             Some((key, value)) => (key == name).then_some(value),
             None => (line == name).then_some(""),
         })
+    }
+
+    /// Whether it can do something with fetches, whichever version it speaks.
+    pub(super) fn can_fetch(&self, word: &str) -> bool {
+        match self.version {
+            Version::Two => self.can("fetch", word),
+            Version::One => self.capability(word).is_some(),
+        }
     }
 
     /// Whether `word` is in the value of a capability.
@@ -159,7 +165,7 @@ impl Transport {
         self.options.retry
     }
 
-    /// Asks a server that gives out objects what it can do, once. `origin` is where the caller's
+    /// Asks a server that gives out objects what it can do; of version 2, once. `origin` is where the caller's
     /// `Authorization` goes.
     pub(super) async fn server(
         &self,
@@ -170,6 +176,10 @@ impl Transport {
             return Ok(server);
         }
         let server = self.greet(remote, origin, Service::UploadPack).await?;
+        if server.version == Version::One {
+            // What it has listed is of this moment.
+            return Ok(server);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.push((remote.clone(), origin.cloned(), server.clone()));
         Ok(server)
@@ -196,7 +206,6 @@ impl Transport {
             version: Version::One,
             capabilities: Vec::new(),
             references: Vec::new(),
-            fresh: Arc::new(AtomicBool::new(true)),
             idle: Arc::default(),
         };
         let answer = match remote {
@@ -207,26 +216,10 @@ impl Transport {
             _ => Answer::new(&server, Source::Stream(self.dial(&server).await?)),
         };
         let greeting = answer.greeting().await?;
-        // Over http every server of today speaks version 2; ssh servers let git know of it only
-        // where they are told to.
-        let is_ssh = matches!(remote, Remote::Ssh(_));
-        if greeting.version == Version::One && service == Service::UploadPack && !is_ssh {
-            return Err(GitError::OldProtocol { remote: server.name });
-        }
         server.version = greeting.version;
         server.capabilities = greeting.capabilities;
         server.references = greeting.references;
         Ok(server)
-    }
-
-    /// What references a server of version 1 has now: those of its greeting, which is asked for
-    /// again if they were given already.
-    pub(super) async fn listed(&self, server: &Server) -> Result<Vec<Reference>, GitError> {
-        if server.fresh.swap(false, Ordering::Relaxed) {
-            return Ok(server.references.clone());
-        }
-        let answer = Answer::new(server, Source::Stream(self.dial(server).await?));
-        Ok(answer.greeting().await?.references)
     }
 
     /// Sends a message and gives the answer to read.
@@ -251,8 +244,11 @@ impl Transport {
     /// Sends a message over a stream and waits for the first bytes of its answer.
     async fn over(server: &Server, mut line: Line, message: &[u8]) -> Result<Answer, GitError> {
         line.stream.send(&server.name, message).await?;
+        let waits = line.packets.is_empty();
         let mut answer = Answer::new(server, Source::Stream(line));
-        answer.more().await?;
+        if waits {
+            answer.more().await?;
+        }
         Ok(answer)
     }
 }

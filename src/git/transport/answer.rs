@@ -62,7 +62,8 @@ impl Answer {
         Ok(())
     }
 
-    /// Ends an answer that was read to its end, so that its connection serves again.
+    /// Ends an answer that was read to its end, so that its connection serves again; that of
+    /// version 1 is dropped instead, which serves one message.
     pub(in crate::git) async fn finish(self) {
         match self.source {
             Source::Http(mut response, _) => {

@@ -70,7 +70,12 @@ impl Answer {
         let mut is_first = true;
         while packet != Packet::Flush {
             limit.take(&packet).map_err(|problem| self.protocol(problem))?;
-            let line = packet.line().unwrap_or_default();
+            let Packet::Data(bytes) = &packet else {
+                return Err(self.protocol("the references are cut in sections".to_owned()));
+            };
+            // A name that is not text is nobody's to ask for.
+            let line = String::from_utf8_lossy(bytes);
+            let line = line.strip_suffix('\n').unwrap_or(&line);
             let line = match line.split_once('\0') {
                 Some((line, capabilities)) if is_first => {
                     greeting.capabilities = capabilities.split(' ').map(str::to_owned).collect();
