@@ -85,6 +85,42 @@ pub enum GitError {
         /// Names like it.
         near: Vec<String>,
     },
+    /// A short id is that of several objects.
+    #[error("{remote}: {name} is short for {}; which is meant?", .found.join(" and for "))]
+    Ambiguous {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        name: String,
+        /// Their ids.
+        found: Vec<String>,
+    },
+    /// No commit has an id that begins so.
+    #[error(
+        "{remote} has no branch or tag {name:?}, and no commit of its branches and tags begins with it"
+    )]
+    NoCommit {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        name: String,
+    },
+    /// A refspec that cannot be followed.
+    #[error("refspec {spec:?}: {problem}")]
+    Refspec {
+        /// The refspec.
+        spec: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The directory to clone into holds something.
+    #[error("{path} is not empty, it holds {holds:?}")]
+    NotEmpty {
+        /// The directory.
+        path: String,
+        /// One of its entries.
+        holds: String,
+    },
     /// The reference leads to another commit than expected.
     #[error("{remote}: expected checksum to match {expected}, got {found}")]
     Checksum {
@@ -122,6 +158,14 @@ pub enum GitError {
         path: String,
         /// Why.
         problem: &'static str,
+    },
+    /// A server of Git LFS does not give what the repository names.
+    #[error("{server}: {problem}")]
+    Lfs {
+        /// The server.
+        server: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A submodule cannot be had.
     #[error("submodule {path:?}")]

@@ -21,20 +21,30 @@
 
 mod attributes;
 mod checkout;
+mod clone;
+mod config;
 mod delta;
 mod error;
+mod fetch;
 mod gitdir;
 mod id;
+mod index;
+mod lfs;
 mod modules;
 mod object;
 mod pack;
 mod packet;
+mod packs;
 mod protocol;
 mod refs;
 mod repository;
+mod setup;
+mod sparse;
 mod ssh;
+mod target;
 #[cfg(test)]
 mod tests;
+mod times;
 mod transport;
 mod url;
 
@@ -48,16 +58,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 
 use crate::net::{Http, Retry, Url};
-use crate::report::{Event, Sink, TransferKind, transfer};
-use checkout::Checkout;
-use pack::PackWriter;
-use protocol::FetchRequest;
-use repository::{Repository, Submodule};
+use crate::report::{Event, Sink};
+use checkout::{Checkout, Purpose};
+use fetch::{Manner, NESTED, Request};
+use repository::Repository;
+use setup::Setup;
 use transport::Transport;
 
+pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
+pub use protocol::Filter;
+pub use sparse::{Sparse, SparseError};
 pub use ssh::{HostKeyError, SshError, SshOptions};
+pub use target::Target;
+pub use times::Times;
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.
@@ -211,16 +226,30 @@ impl Git {
         work: &Path,
     ) -> Result<Fetched, GitError> {
         let keep_git_dir = options.keep_git_dir && url.subdir.is_none();
+        let name = resolved.name.clone().filter(|name| name.starts_with("refs/"));
+        let kept = name.map(|name| setup::Kept {
+            name,
+            id: resolved.tag.unwrap_or(resolved.commit),
+            peeled: resolved.tag.map(|_| resolved.commit),
+        });
         let request = Request {
             remote: url.remote.clone(),
             // The tag itself is wanted only where it can be seen.
             wanted: resolved.tag.filter(|_| keep_git_dir).unwrap_or(resolved.commit),
-            reference: resolved.name.clone(),
+            others: Vec::new(),
+            setup: Setup { refs: kept.into_iter().collect(), ..Setup::default() },
             subdir: url.subdir.clone(),
-            depth: 0,
+            level: 0,
         };
-        let origin = origin(&url.remote);
-        let repository = self.fetch_all(request, options.submodules, origin, work).await?;
+        let manner = Manner {
+            submodules: if options.submodules { NESTED } else { 0 },
+            depth: Some(1),
+            filter: None,
+            include_tag: false,
+            origin: origin(&url.remote),
+            work,
+        };
+        let repository = self.fetch_all(request, &manner).await?;
         Ok(Fetched {
             repository,
             subdir: url.subdir.clone(),
@@ -229,151 +258,6 @@ impl Git {
             sink: Arc::clone(&self.sink),
         })
     }
-
-    /// Fetches a commit and its submodules, one after the other.
-    async fn fetch_all(
-        &self,
-        request: Request,
-        submodules: bool,
-        origin: Option<&Url>,
-        work: &Path,
-    ) -> Result<Repository, GitError> {
-        /// Submodules in submodules.
-        const DEPTH: usize = 16;
-        let subdir = request.subdir.clone();
-        let depth = request.depth;
-        let mut repository = self.fetch_one(request, origin, work).await?;
-        if !submodules {
-            return Ok(repository);
-        }
-        let search = move |stop: &dyn Fn() -> bool| {
-            let links = repository.links(subdir.as_deref(), stop)?;
-            let known = if links.is_empty() {
-                Ok(std::collections::BTreeMap::new())
-            } else {
-                repository.gitmodules()
-            };
-            Ok((links, known?, repository, subdir))
-        };
-        let (links, known, found, subdir) = blocking(search).await?;
-        repository = found;
-        for link in links {
-            let path = String::from_utf8_lossy(&link.path).into_owned();
-            let refuse = |problem: String| GitError::Module {
-                remote: repository.remote.to_string(),
-                path: path.clone(),
-                problem,
-            };
-            let module = known.get(&path);
-            let module = module.ok_or_else(|| refuse("it is not in .gitmodules".to_owned()))?;
-            if module.skipped {
-                continue;
-            }
-            if !modules::good_name(&module.name) {
-                return Err(refuse(format!("its name {:?} is not one", module.name)));
-            }
-            if depth >= DEPTH {
-                return Err(refuse(format!("submodules are nested more than {DEPTH} deep")));
-            }
-            let url = module.url.as_deref();
-            let url = url.ok_or_else(|| refuse("it has no url in .gitmodules".to_owned()))?;
-            let remote = modules::locate(&repository.remote, url).map_err(refuse)?;
-            let below = subdir.as_deref().and_then(|subdir| {
-                subdir.strip_prefix(path.as_str())?.strip_prefix('/').map(str::to_owned)
-            });
-            let request = Request {
-                remote,
-                wanted: link.commit,
-                reference: None,
-                subdir: below,
-                depth: depth + 1,
-            };
-            let fetched = Box::pin(self.fetch_all(request, submodules, origin, work)).await;
-            let fetched = fetched.map_err(|source| GitError::Submodule {
-                path: path.clone(),
-                source: source.into(),
-            })?;
-            let module = Submodule { name: module.name.clone(), repository: fetched };
-            repository.modules.insert(link.path, module);
-        }
-        Ok(repository)
-    }
-
-    /// Fetches a commit; again from its beginning when the pack breaks off.
-    async fn fetch_one(
-        &self,
-        request: Request,
-        origin: Option<&Url>,
-        work: &Path,
-    ) -> Result<Repository, GitError> {
-        let Request { remote, wanted, reference, .. } = request;
-        let server = self.transport.server(&remote, origin).await?;
-        let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
-        let retry = self.transport.retry();
-        let mut failures = 0;
-        let mut asked =
-            FetchRequest { wants: vec![wanted], depth: Some(1), ..FetchRequest::default() };
-        let (writer, received) = loop {
-            let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
-            // Asking is repeated there, if need be.
-            let answer = match protocol::fetch(&self.transport, &server, &asked).await {
-                // It gives out what references point to; it may be among what these lead to.
-                Err(GitError::Unadvertised { .. }) if asked.depth.is_some() => {
-                    asked = self.everything(&server).await?;
-                    continue;
-                }
-                answer => answer?,
-            };
-            let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
-            let sink = |bytes: &[u8]| {
-                progress.advance(bytes.len() as u64);
-                writer.write(bytes).map_err(io)
-            };
-            match protocol::receive(&server, answer, sink).await {
-                Ok(received) => break (writer, received),
-                Err(GitError::Unadvertised { .. }) if asked.depth.is_some() => {
-                    asked = self.everything(&server).await?;
-                    continue;
-                }
-                Err(error) => {
-                    failures += 1;
-                    if failures >= retry.attempts || !transport::is_transient(&error) {
-                        return Err(error);
-                    }
-                }
-            }
-            tokio::time::sleep(retry.delay(failures, None)).await;
-        };
-        let open = move |stop: &dyn Fn() -> bool| {
-            let pack = writer.finish(stop);
-            let pack = pack.map_err(|error| repository::pack_error(&remote, error))?;
-            Repository::open(remote, pack, wanted)
-        };
-        let mut repository = blocking(open).await?;
-        repository.shallow = received.shallow;
-        repository.reference = reference;
-        Ok(repository)
-    }
-}
-
-impl Git {
-    /// What brings all of a repository.
-    async fn everything(&self, server: &transport::Server) -> Result<FetchRequest, GitError> {
-        let prefixes = ["refs/heads/".to_owned(), "refs/tags/".to_owned()];
-        let all = protocol::ls_refs(&self.transport, server, &prefixes).await?.all;
-        let wants = all.iter().map(|reference| reference.id).collect();
-        Ok(FetchRequest { wants, ..FetchRequest::default() })
-    }
-}
-
-/// A commit that is to be fetched.
-struct Request {
-    remote: Remote,
-    wanted: ObjectId,
-    reference: Option<String>,
-    subdir: Option<String>,
-    /// How many repositories it is a submodule of.
-    depth: usize,
 }
 
 /// Where credentials of the caller go.
@@ -421,7 +305,9 @@ impl Fetched {
         let checkout = Checkout {
             root: into.as_fd(),
             keep_git_dir: self.keep_git_dir,
-            commit_times: self.commit_times,
+            purpose: Purpose::Image,
+            times: if self.commit_times { Times::Commit } else { Times::Now },
+            lfs: false,
             stop,
             left_alone: Cell::default(),
         };

@@ -71,7 +71,7 @@ fn listed(server: &Server, prefixes: &[String]) -> References {
 
 /// What a server leaves out of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filter {
+pub enum Filter {
     /// All files.
     NoBlobs,
     /// Files of more than so many bytes.

@@ -160,6 +160,11 @@ impl Transport {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What requests are sent with that are none of git's protocol.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// How often and after how long a fetch is repeated.
     pub(super) fn retry(&self) -> net::Retry {
         self.options.retry

@@ -19,6 +19,7 @@ mod determinism;
 mod exec;
 mod figures;
 mod git;
+mod git_clone;
 mod git_ssh;
 mod harness;
 mod hostile;
