@@ -2,16 +2,29 @@
 
 use std::io;
 
+use super::id::ObjectId;
+use super::ssh::SshError;
 use crate::net::NetError;
 
 /// Why a repository could not be fetched or written out.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// A way of reaching a repository that is not supported.
-    #[error("{remote}: git over ssh is not supported yet; use an https URL")]
+    /// The repository cannot be reached over ssh.
+    #[error("{remote}")]
     Ssh {
         /// The repository.
         remote: String,
+        /// Why.
+        #[source]
+        source: Box<SshError>,
+    },
+    /// The server gives out only what a branch or tag points to, and this is not.
+    #[error("{remote}: no branch or tag points to {id}, and the server gives out nothing else")]
+    Unadvertised {
+        /// The repository.
+        remote: String,
+        /// What was wanted.
+        id: ObjectId,
     },
     /// The server cannot be reached, or the connection broke.
     #[error("{remote}")]

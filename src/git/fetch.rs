@@ -206,6 +206,15 @@ impl Git {
         Ok(repository)
     }
 
+    /// What brings all of a repository, where a server gives out only what references point to:
+    /// what is wanted may be among what these lead to.
+    async fn everything(&self, server: &Server) -> Result<FetchRequest, GitError> {
+        let prefixes = ["refs/heads/".to_owned(), "refs/tags/".to_owned()];
+        let all = protocol::ls_refs(&self.transport, server, &prefixes).await?.all;
+        let wants = all.iter().map(|reference| reference.id).collect();
+        Ok(FetchRequest { wants, ..FetchRequest::default() })
+    }
+
     /// Fetches a pack; again from its beginning when it breaks off.
     pub(super) async fn fetch_pack(
         &self,
@@ -217,10 +226,18 @@ impl Git {
         let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
         let retry = self.transport.retry();
         let mut failures = 0;
+        let mut whole = None;
         let (writer, received) = loop {
             let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
             // Asking is repeated there, if need be.
-            let answer = protocol::fetch(&self.transport, server, request).await?;
+            let request = whole.as_ref().unwrap_or(request);
+            let answer = match protocol::fetch(&self.transport, server, request).await {
+                Err(GitError::Unadvertised { .. }) if whole.is_none() => {
+                    whole = Some(self.everything(server).await?);
+                    continue;
+                }
+                answer => answer?,
+            };
             let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
             let sink = |bytes: &[u8]| {
                 progress.advance(bytes.len() as u64);
@@ -228,6 +245,10 @@ impl Git {
             };
             match protocol::receive(server, answer, sink).await {
                 Ok(received) => break (writer, received),
+                Err(GitError::Unadvertised { .. }) if whole.is_none() => {
+                    whole = Some(self.everything(server).await?);
+                    continue;
+                }
                 Err(error) => {
                     failures += 1;
                     if failures >= retry.attempts || !transport::is_transient(&error) {

@@ -13,10 +13,10 @@
 //!                         files, and a `.git` if wanted
 //! ```
 //!
-//! It speaks version 2 of git's protocol over https, http and `git://`; ssh is another case of
-//! `Remote` that nothing serves yet. What a checkout gives is what `git` gives with its own
-//! defaults: line ends and `$Id$` by `.gitattributes`, no filters (LFS files stay pointers, with a
-//! warning).
+//! It speaks version 2 of git's protocol over https, http, `git://` and ssh; over ssh, whose
+//! servers often do not let git know which version is meant, the older ones too. What a checkout
+//! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
+//! filters (LFS files stay pointers, with a warning).
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
@@ -40,6 +40,7 @@ mod refs;
 mod repository;
 mod setup;
 mod sparse;
+mod ssh;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,7 @@ pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use protocol::Filter;
 pub use sparse::{Sparse, SparseError};
+pub use ssh::{HostKeyError, SshError, SshOptions};
 pub use target::Target;
 pub use times::Times;
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
@@ -81,6 +83,8 @@ pub struct GitOptions {
     pub authorization: Option<String>,
     /// How often and after how long requests are repeated.
     pub retry: Retry,
+    /// Who this client is over ssh, and which hosts it knows.
+    pub ssh: SshOptions,
 }
 
 /// Without the header.
@@ -153,7 +157,7 @@ impl fmt::Debug for Git {
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { transport: Transport::new(http, options), sink }
+        Self { transport: Transport::new(http, options, Arc::clone(&sink)), sink }
     }
 
     /// Requests (of `git://`: connections) so far.
@@ -164,9 +168,6 @@ impl Git {
     /// Finds the commit that `url` means now, with two requests; with none when it names a full id.
     pub async fn resolve(&self, url: &GitUrl) -> Result<Resolved, GitError> {
         let remote = url.remote.to_string();
-        if let Remote::Ssh(_) = url.remote {
-            return Err(GitError::Ssh { remote });
-        }
         let wanted = url.reference.as_deref();
         let pinned = url.checksum.as_deref().filter(|_| url.fetch_by_commit);
         if let Some(commit) = pinned.and_then(ObjectId::parse) {

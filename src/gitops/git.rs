@@ -20,6 +20,10 @@ impl Classified for GitError {
                 Kind::NothingMatched
             }
             Self::Refused { .. } => Kind::Refused,
+            Self::Unadvertised { .. } => Kind::NothingMatched,
+            Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
+            Self::Ssh { source, .. } if source.is_input() => Kind::Input,
+            Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,
             Self::Net { .. }
             | Self::Status { .. }
             | Self::NotGit { .. }

@@ -20,6 +20,7 @@ mod exec;
 mod figures;
 mod git;
 mod git_clone;
+mod git_ssh;
 mod harness;
 mod hostile;
 mod isolation;

@@ -6,6 +6,7 @@ pub(crate) mod git;
 mod identity;
 mod image;
 mod registry;
+pub(crate) mod ssh;
 mod web;
 mod workdir;
 mod yado;
