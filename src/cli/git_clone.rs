@@ -129,6 +129,10 @@ fn given<'a>(values: impl IntoIterator<Item = &'a String>) -> impl Iterator<Item
 impl Flags {
     fn request(&self) -> Result<CloneRequest, CliError> {
         let usage = |flag: &str, error: String| CliError::Usage(format!("{flag}: {error}"));
+        if self.url.contains(['#', '?']) {
+            let problem = "a branch, tag or commit is named by --revision, a directory by --sparse";
+            return Err(usage("URL", problem.to_owned()));
+        }
         let remote = Remote::parse(&self.url).map_err(|e| usage("URL", e.to_string()))?;
         let remote = remote.ok_or_else(|| {
             let shown = self.url.rsplit('@').next().unwrap_or_default();

@@ -2,12 +2,13 @@
 //! git says of the result, and whether it can go on from there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::process::Signal;
 
 use crate::support::git::{GitRepository, GitServer, listing};
-use crate::support::{Answer, Output, Web, WorkDir, Yado, eventually};
+use crate::support::{Answer, Identity, Output, Web, WorkDir, Yado, eventually};
 
 /// A clone by yado.
 fn yado(server: &GitServer, work: &WorkDir, args: &[&str]) -> Yado {
@@ -601,6 +602,7 @@ fn errors_have_codes_of_their_own() {
         (&server.https("private/app"), &[], 77, "it needs credentials"),
         (&server.http("page"), &[], 69, "this is not a git server"),
         ("https://127.0.0.1:1/x", &[], 69, "connection refused"),
+        (&format!("{app}#main"), &[], 64, "--revision"),
         ("nonsense", &[], 64, "\"nonsense\" is no URL of a git repository"),
         (&app, &["--depth=-1"], 64, "--depth"),
         (&app, &["--filter=sparse:oid=x"], 64, "blob:limit=SIZE"),
@@ -644,6 +646,18 @@ fn results_go_where_tekton_takes_them() {
         assert_eq!(json[name], value);
     }
     assert_eq!(fs::read_to_string(head).unwrap(), last);
+    if Identity::here() == Identity::Root {
+        // Somebody whom no file knows.
+        fs::create_dir(work.path("volume")).unwrap();
+        fs::set_permissions(work.path("volume"), fs::Permissions::from_mode(0o777)).unwrap();
+        let args = ["--results-dir", "volume/results", &*url, "volume/src"];
+        let nobody = ["env", "-u", "HOME", "-u", "XDG_RUNTIME_DIR", "TMPDIR=/nowhere", "setpriv"];
+        let ids = ["--reuid=4242", "--regid=4242", "--clear-groups", "--no-new-privs"];
+        yado(&server, &work, &args).under(nobody.iter().chain(&ids)).succeeds();
+        assert_eq!(listing(&work.path("volume/src")), listing(&work.path("made")));
+        let trusted = ["-c", "safe.directory=*", "status", "--porcelain"];
+        assert_eq!(server.git(&work.path("volume/src"), trusted), "");
+    }
     let flags = [("YADO_GIT_CLONE_REVISION", "v1.0"), ("YADO_GIT_CLONE_DEPTH", "0")];
     let made = flags.iter().fold(yado(&server, &work, &[&url, "env"]), |c, (k, v)| c.env(k, v));
     assert_eq!(result(&made.succeeds(), "tag"), "v1.0");
