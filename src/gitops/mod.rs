@@ -5,6 +5,7 @@
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
 mod git;
+pub mod edit;
 mod kind;
 
 pub use kind::{Classified, Kind};

@@ -29,6 +29,8 @@ pub fn parse(text: &str) -> Result<Stream, YamlError> {
     }
     let mut options = Options::default();
     options.emit_anchor_events = true;
+    // As libyaml reads it, which most others are made from.
+    options.block_scalar_eof_without_line_feed = true;
     options.flow_nesting_limit = MAX_DEPTH;
     options.block_nesting_limit = MAX_DEPTH;
     let mut tree = Tree {
@@ -135,8 +137,8 @@ impl<'a> Tree<'a> {
             Event::SequenceStart(style, anchor, tag) => {
                 let (anchor, tag) = self.properties(anchor, tag.as_deref(), span)?;
                 let flow = style == StructureStyle::Flow;
-                let from = outer_end(self.last, anchor.as_ref(), tag.as_ref());
-                let start = if flow { range.start } else { spans::dash(self.text, from) };
+                let from = outer_end(self.indicated(), anchor.as_ref(), tag.as_ref());
+                let start = if flow { range.start } else { spans::skip_blank(self.text, from) };
                 self.push(Open { start, flow, anchor, tag, kind: Kind::Sequence(Vec::new()) })?;
             }
             Event::MappingStart(style, anchor, tag) => {
@@ -186,16 +188,15 @@ impl<'a> Tree<'a> {
         anchor: Option<Anchor>,
         tag: Option<Tag>,
     ) -> Node {
-        let from = outer_end(self.last, anchor.as_ref(), tag.as_ref());
+        let from = outer_end(self.indicated(), anchor.as_ref(), tag.as_ref());
         let (value, style, span) = match style {
             // What is not there has the text of a null and no bytes.
             ScalarStyle::Plain if range.is_empty() => {
-                let at = if anchor.is_some() || tag.is_some() {
-                    from
-                } else if self.waits_for_value() {
-                    spans::behind_colon(self.text, self.last)
-                } else {
-                    range.start
+                let at = match self.open.last() {
+                    _ if anchor.is_some() || tag.is_some() => from,
+                    Some(Open { kind: Kind::Mapping(_, Some(_)), .. }) => from,
+                    Some(Open { kind: Kind::Sequence(_), flow: false, .. }) => from,
+                    _ => range.start,
                 };
                 (String::new(), Style::Plain, at..at)
             }
@@ -212,8 +213,21 @@ impl<'a> Tree<'a> {
         Node { span, anchor, tag, content: Content::Scalar { value, style } }
     }
 
-    fn waits_for_value(&self) -> bool {
-        matches!(self.open.last(), Some(Open { kind: Kind::Mapping(_, Some(_)), .. }))
+    /// Behind the indicator that the next node has in front of it: `-`, `:` or `?`.
+    fn indicated(&self) -> usize {
+        match self.open.last() {
+            Some(Open { kind: Kind::Sequence(items), flow: false, start, .. }) => {
+                let from = if items.is_empty() { *start } else { self.last };
+                spans::behind(self.text, from, '-')
+            }
+            Some(Open { kind: Kind::Mapping(_, Some(_)), .. }) => {
+                spans::behind(self.text, self.last, ':')
+            }
+            Some(Open { kind: Kind::Mapping(..), .. }) => {
+                spans::behind(self.text, self.last, '?')
+            }
+            _ => self.last,
+        }
     }
 
     fn push(&mut self, open: Open) -> Result<(), YamlError> {

@@ -29,30 +29,16 @@ pub(crate) fn line_start(text: &str, at: usize) -> usize {
     if start == 0 && text.starts_with('\u{feff}') && at >= 3 { 3 } else { start }
 }
 
-/// The `-` of the first item of a block sequence.
-pub(super) fn dash(text: &str, from: usize) -> usize {
-    let mut at = skip_blank(text, from);
-    // Between a key and the sequence is the colon, or the question mark of a key in more lines;
-    // between two dashes is nothing.
-    while text[at..].starts_with([':', '?']) {
-        at = skip_blank(text, at + 1);
-    }
-    at
+/// Behind the indicator that follows `at`, or at `at` if it does not follow.
+pub(super) fn behind(text: &str, at: usize, indicator: char) -> usize {
+    let found = skip_blank(text, at);
+    if text[found..].starts_with(indicator) { found + 1 } else { at }
 }
 
-/// Behind the colon that follows a key, or behind the key if there is none.
-pub(super) fn behind_colon(text: &str, key: usize) -> usize {
-    let colon = skip_blank(text, key);
-    if text[colon..].starts_with(':') { colon + 1 } else { key }
-}
-
-/// A block scalar from its indicator, which is the first thing that is no `-`, `?` or `:` at or
-/// behind `from`, to the end of its last line. `end` is where the next thing begins.
+/// A block scalar from its indicator, which is the first thing at or behind `from`, to the end of
+/// its last line. `end` is where the next thing begins.
 pub(super) fn block_scalar(text: &str, from: usize, end: usize) -> Range<usize> {
-    let mut start = skip_blank(text, from);
-    while text[start..].starts_with([':', '-', '?']) {
-        start = skip_blank(text, start + 1);
-    }
+    let start = skip_blank(text, from);
     let header = line_end(text, start);
     if end <= header {
         return start..end.max(text[..header].trim_end().len()).min(header);
