@@ -13,10 +13,14 @@
 //! The module is pure and uses nothing of this crate.
 
 mod error;
+mod json;
 mod node;
 mod parse;
+mod scalar;
 mod spans;
 
 pub use error::{Place, YamlError};
+pub use json::{MAX_TEXT, MAX_VALUES, is_merge, node_to_json, to_json};
 pub use node::{Anchor, Comment, Content, Document, Node, Stream, Style, Tag};
 pub use parse::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse};
+pub use scalar::{Kind, core, is_string_for_all, yaml11};
