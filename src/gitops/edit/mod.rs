@@ -35,7 +35,10 @@
 mod apply;
 mod change;
 mod error;
+mod insert;
 mod path;
+mod remove;
+mod replace;
 mod resolve;
 mod scalar;
 mod select;

@@ -91,7 +91,7 @@ pub(super) fn is_already(node: &Node, value: &Value) -> bool {
 }
 
 /// A value where there is none yet: `key:`, `-` or `{key}`.
-fn absent(
+pub(super) fn absent(
     file: &File<'_>,
     found: &Located<'_>,
     path: &[Key],

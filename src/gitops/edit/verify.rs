@@ -214,7 +214,7 @@ fn is_inserted(node: &Node, value: &Value) -> bool {
 }
 
 /// Whether a node is read as a value by all readers.
-fn is_value(node: &Node, value: &Value) -> bool {
+pub(super) fn is_value(node: &Node, value: &Value) -> bool {
     match (&node.content, value) {
         (Content::Scalar { value: text, style }, Value::Text(wanted)) => {
             let typed = node.tag.is_some() || *style != Style::Plain || is_string_for_all(text);
