@@ -6,6 +6,7 @@
 
 mod git;
 pub mod edit;
+pub mod edits;
 mod kind;
 
 pub use kind::{Classified, Kind};
