@@ -62,6 +62,9 @@ pub mod image;
 // Runs a plan.
 pub mod build;
 
+// A client of the Kubernetes API.
+pub mod kubernetes;
+
 // The steps around a build: git, Argo CD, Kubernetes.
 pub mod gitops;
 

@@ -6,6 +6,7 @@
 mod build;
 mod cache;
 mod call;
+mod cluster;
 mod contexts;
 mod environment;
 mod exec;
