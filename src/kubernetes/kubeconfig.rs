@@ -10,6 +10,7 @@ use super::KubernetesError;
 use super::config::{Config, Credential, read};
 use super::plugin::Plugin;
 use crate::net::{Identity, Url};
+use crate::yaml::{self, YamlError};
 
 /// A file that was read.
 #[derive(Debug)]
@@ -35,8 +36,18 @@ impl Document {
             place: path.display().to_string(),
             problem,
         };
-        // What the parser says has places only, no contents, which may be secret.
-        let value: Value = serde_json::from_slice(&bytes).map_err(|e| fail(e.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8".to_owned()))?;
+        // A problem has its place in front, as in `file:line:column`.
+        let wrong = |error: YamlError| KubernetesError::Config {
+            place: format!("{}:{}", path.display(), error.place),
+            problem: error.problem,
+        };
+        let stream = yaml::parse(&text).map_err(wrong)?;
+        let value = match stream.documents.as_slice() {
+            [] => Value::Null,
+            [document] => yaml::to_json(&text, document).map_err(wrong)?,
+            _ => return Err(fail("it holds more than one document".to_owned())),
+        };
         if !value.is_object() && !value.is_null() {
             return Err(fail("it is not a kubeconfig".to_owned()));
         }
@@ -348,6 +359,27 @@ mod tests {
         let Credential::TokenFile(path) = &config.credential else { panic!("a file") };
         assert_eq!(path, Path::new("/etc/k/t"));
         assert_eq!(config.identity.expect("an identity").key, b"key");
+    }
+
+    #[test]
+    fn files_are_yaml() {
+        let temp = crate::testing::TempDir::new("kubeconfig");
+        let path = temp.path().join("config");
+        let read = |text: &str| {
+            std::fs::write(&path, text).expect("write");
+            Document::read(&path)
+        };
+        let document = read("current-context: c # the one\nusers: []\n").expect("valid");
+        assert_eq!(document.value, json!({"current-context": "c", "users": []}));
+        assert_eq!(read("").expect("empty").value, Value::Null);
+        for (text, said) in [
+            ("a: [", "config:"),
+            ("just text", "not a kubeconfig"),
+            ("a: 1\n---\nb: 2\n", "more than one"),
+        ] {
+            let error = read(text).expect_err(text).to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

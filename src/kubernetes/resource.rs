@@ -64,7 +64,7 @@ impl Resource {
     pub fn built_in(name: &Name) -> Option<Self> {
         let row = BUILT_IN.iter().find(|(kind, plural, short, group, version)| {
             let known = [kind.to_lowercase().as_str(), plural, short].contains(&&*name.resource);
-            known && name.fits(group, version)
+            known && !name.resource.is_empty() && name.fits(group, version)
         });
         row.map(|(kind, plural, _, group, version)| Self::new(group, version, kind, plural))
     }
