@@ -6,5 +6,6 @@
 
 mod cluster;
 mod kind;
+pub mod rollout;
 
 pub use kind::{Classified, Kind};
