@@ -4,9 +4,11 @@
 //! Each step is a function from a request to an outcome; what can go wrong is told apart by
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
-mod git;
+mod cluster;
 pub mod edit;
 pub mod edits;
+mod git;
 mod kind;
+pub mod rollout;
 
 pub use kind::{Classified, Kind};

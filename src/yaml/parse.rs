@@ -223,9 +223,7 @@ impl<'a> Tree<'a> {
             Some(Open { kind: Kind::Mapping(_, Some(_)), .. }) => {
                 spans::behind(self.text, self.last, ':')
             }
-            Some(Open { kind: Kind::Mapping(..), .. }) => {
-                spans::behind(self.text, self.last, '?')
-            }
+            Some(Open { kind: Kind::Mapping(..), .. }) => spans::behind(self.text, self.last, '?'),
             _ => self.last,
         }
     }

@@ -33,6 +33,7 @@ mod oracle;
 mod outputs;
 mod prune;
 mod registry;
+mod rollout;
 mod steps;
 mod store;
 mod timeline;

@@ -84,16 +84,37 @@ pub(super) struct Sample {
 }
 
 const WORDS: [&str; 24] = [
-    "a", "image", "reg.io:5000/app:1.2", "é☃", "x y z", "-1", "12", "0x1f", "true", "null", "1.10",
-    "a#b", "http://x/y?z", "😀", "--flag", "a:b", "\"q", "it's", "yes", "2024-01-01", "~", "/a",
-    "v1.2.3", "a\\b",
+    "a",
+    "image",
+    "reg.io:5000/app:1.2",
+    "é☃",
+    "x y z",
+    "-1",
+    "12",
+    "0x1f",
+    "true",
+    "null",
+    "1.10",
+    "a#b",
+    "http://x/y?z",
+    "😀",
+    "--flag",
+    "a:b",
+    "\"q",
+    "it's",
+    "yes",
+    "2024-01-01",
+    "~",
+    "/a",
+    "v1.2.3",
+    "a\\b",
 ];
 const FLOW_WORDS: [&str; 12] =
     ["a", "reg.io:5000/app:1.2", "é☃", "x y", "12", "true", "null", "a#b", "😀", "a:b", "~", "v1"];
-const KEYS: [&str; 14] = [
-    "name", "image", "tag", "a b", "é", "k.l/m", "on", "1", "x-y", "it's", "😀k", "a#b", "n", "_",
-];
-const COMMENTS: [&str; 7] = ["# c", "#", "# a: b", "# 'x \"y", "#\u{e9} {\"$x\": 1}", "# - [", "#\t&z *z"];
+const KEYS: [&str; 14] =
+    ["name", "image", "tag", "a b", "é", "k.l/m", "on", "1", "x-y", "it's", "😀k", "a#b", "n", "_"];
+const COMMENTS: [&str; 7] =
+    ["# c", "#", "# a: b", "# 'x \"y", "#\u{e9} {\"$x\": 1}", "# - [", "#\t&z *z"];
 
 /// Writes a text.
 struct Writer<'a> {
@@ -140,12 +161,72 @@ pub(super) fn sample(random: &mut Random) -> Sample {
 /// A string that is hard to write.
 pub(super) fn nasty(random: &mut Random) -> String {
     const WHOLE: [&str; 66] = [
-        "", " ", "a", "1.2.3", "01012024", "1e5", "1.10", "11212026083000", "0x1f", "1_000",
-        "12:30:45", "2024-01-01", "yes", "y", "No", "null", "~", ".inf", "<<", "=", " a", "a ",
-        "a: b", "a:", ":a", "a #b", "#a", "- a", "-", "---", "...", "--- a", "? a", "?", "{a}",
-        "[a", "]", "}", ",", "a,b", "&a", "*a", "!a", "!!str", "|", ">", "|\n", "'", "\"", "'a'",
-        "\"a\"", "%a", "@a", "`a", "a\nb", "a\n", "\n", "\n\na\n\n", "  a\n b\n", "a\tb", "\ta",
-        "\u{feff}a", "reg.io/app@sha256:00", "a\r\nb", "\u{85}", "{{ .Values.x }}",
+        "",
+        " ",
+        "a",
+        "1.2.3",
+        "01012024",
+        "1e5",
+        "1.10",
+        "11212026083000",
+        "0x1f",
+        "1_000",
+        "12:30:45",
+        "2024-01-01",
+        "yes",
+        "y",
+        "No",
+        "null",
+        "~",
+        ".inf",
+        "<<",
+        "=",
+        " a",
+        "a ",
+        "a: b",
+        "a:",
+        ":a",
+        "a #b",
+        "#a",
+        "- a",
+        "-",
+        "---",
+        "...",
+        "--- a",
+        "? a",
+        "?",
+        "{a}",
+        "[a",
+        "]",
+        "}",
+        ",",
+        "a,b",
+        "&a",
+        "*a",
+        "!a",
+        "!!str",
+        "|",
+        ">",
+        "|\n",
+        "'",
+        "\"",
+        "'a'",
+        "\"a\"",
+        "%a",
+        "@a",
+        "`a",
+        "a\nb",
+        "a\n",
+        "\n",
+        "\n\na\n\n",
+        "  a\n b\n",
+        "a\tb",
+        "\ta",
+        "\u{feff}a",
+        "reg.io/app@sha256:00",
+        "a\r\nb",
+        "\u{85}",
+        "{{ .Values.x }}",
     ];
     const CHARACTERS: [char; 40] = [
         'a', 'b', '0', '1', 'e', '.', ':', ' ', ' ', '#', '-', '?', ',', '[', ']', '{', '}', '&',
@@ -329,7 +410,11 @@ impl Writer<'_> {
                 // `- a: b` and `- - a`
                 self.spaces(blanks);
                 let indent = indent + 1 + blanks;
-                if self.random.once_in(2) { self.map(indent, depth) } else { self.list(indent, depth) }
+                if self.random.once_in(2) {
+                    self.map(indent, depth)
+                } else {
+                    self.list(indent, depth)
+                }
             }
             5 => {
                 self.spaces(blanks);
