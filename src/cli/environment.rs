@@ -79,6 +79,19 @@ pub(super) fn proxies() -> Proxies {
     }
 }
 
+/// The kubeconfig files: those of `KUBECONFIG`, else that of the user.
+pub(super) fn kubeconfigs() -> Vec<PathBuf> {
+    match env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+        Some(list) => env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
+        None => path("HOME").map(|home| home.join(".kube/config")).into_iter().collect(),
+    }
+}
+
+/// Host and port of the API server, as a pod is told.
+pub(super) fn kubernetes_service() -> Option<(String, String)> {
+    Some((text(&["KUBERNETES_SERVICE_HOST"])?, text(&["KUBERNETES_SERVICE_PORT"])?))
+}
+
 /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
 pub(super) fn source_date_epoch() -> Result<Option<i64>, CliError> {
     text(&["SOURCE_DATE_EPOCH"])

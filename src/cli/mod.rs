@@ -6,6 +6,7 @@
 mod build;
 mod cache;
 mod call;
+mod cluster;
 mod contexts;
 mod environment;
 mod exec;
@@ -14,6 +15,7 @@ mod info;
 mod output;
 mod place;
 mod quantity;
+mod rollout;
 mod secrets;
 mod session;
 mod step;
@@ -81,6 +83,8 @@ enum Command {
     Build(Box<build::Flags>),
     /// Run a command in an image, with the sandbox of a RUN step
     Exec(Box<exec::Flags>),
+    /// Change the image of a workload, restart it, go back, and wait until its pods run
+    Rollout(Box<rollout::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
     /// Show what this machine or pod allows, and which isolation follows
@@ -132,6 +136,7 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
+        Command::Rollout(flags) => rollout::run(*flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::Info => info::run(&global),
     };

@@ -5,6 +5,8 @@
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
 pub mod argocd;
+mod cluster;
 mod kind;
+pub mod rollout;
 
 pub use kind::{Classified, Kind};
