@@ -25,6 +25,7 @@ mod delta;
 mod error;
 mod gitdir;
 mod id;
+mod local;
 mod modules;
 mod object;
 mod pack;
@@ -55,6 +56,7 @@ use transport::Transport;
 
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
+pub use local::{Head, LocalCommit, LocalError, LocalRepository};
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.

@@ -4,6 +4,11 @@
 //! Each step is a function from a request to an outcome; what can go wrong is told apart by
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
+mod built;
 mod kind;
+pub mod tag;
+mod template;
 
+pub use built::{Built, BuiltError};
 pub use kind::{Classified, Kind};
+pub use template::{Template, TemplateError};

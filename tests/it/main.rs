@@ -21,6 +21,7 @@ mod figures;
 mod git;
 mod harness;
 mod hostile;
+mod image_tag;
 mod isolation;
 mod kaniko;
 mod kill;
