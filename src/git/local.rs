@@ -78,7 +78,7 @@ struct Packed {
 
 /// What is checked out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct LocalHead {
     /// The commit.
     pub commit: ObjectId,
     /// The branch, without `refs/heads/`; none when the commit itself is checked out.
@@ -137,7 +137,7 @@ impl LocalRepository {
     }
 
     /// What is checked out.
-    pub fn head(&self) -> Result<Head, LocalError> {
+    pub fn head(&self) -> Result<LocalHead, LocalError> {
         let mut name = "HEAD".to_owned();
         // A reference to a reference to …
         for _ in 0..5 {
@@ -150,10 +150,10 @@ impl LocalRepository {
                 let path = self.git_dir.join(&name);
                 let commit = ObjectId::parse(text);
                 let commit = commit.ok_or_else(|| malformed(&path, "it holds no commit"))?;
-                return Ok(Head { commit, branch: branch(&name) });
+                return Ok(LocalHead { commit, branch: branch(&name) });
             }
             if let Some(packed) = self.packed.get(&name) {
-                return Ok(Head { commit: packed.id, branch: branch(&name) });
+                return Ok(LocalHead { commit: packed.id, branch: branch(&name) });
             }
             let (path, branch) = (self.git_dir.clone(), branch(&name).unwrap_or(name));
             return Err(LocalError::Unborn { path, branch });

@@ -56,7 +56,7 @@ use transport::Transport;
 
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
-pub use local::{Head, LocalCommit, LocalError, LocalRepository};
+pub use local::{LocalCommit, LocalError, LocalHead, LocalRepository};
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.

@@ -44,6 +44,9 @@ pub const VARIABLES: &[&str] = &[
     "run",
 ];
 
+/// The variables of what stands behind a version: a version within it would have no end.
+const WITHIN: &[&str] =
+    &["date", "timestamp", "commit_date", "sha", "short_sha", "branch", "count", "run"];
 /// The format of `{{date}}`: sortable, and no number.
 const DATE: &str = "%Y%m%dT%H%M%SZ";
 /// Digits of a short commit id, as git shows them.
@@ -297,9 +300,6 @@ impl<'a> Values<'a> {
         }
         let next = version::next(last.unwrap_or(&Version::new(0, 0, 0)), bump);
         let Some(prerelease) = &self.request.prerelease else { return Ok(next) };
-        // A version within a version would have no end.
-        const WITHIN: &[&str] =
-            &["date", "timestamp", "commit_date", "sha", "short_sha", "branch", "count", "run"];
         let template = Template::parse(prerelease, WITHIN)?;
         let text = template.fill(|name, argument| self.get(name, argument))?;
         version::with_prerelease(&next, &text).map_err(TagError::Prerelease)
