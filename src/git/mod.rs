@@ -20,17 +20,24 @@
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
+mod branch;
+mod change;
 mod checkout;
+mod commit;
 mod delta;
 mod error;
 mod gitdir;
+mod glob;
+mod history;
 mod id;
 mod local;
 mod modules;
 mod object;
+mod objects;
 mod pack;
 mod packet;
 mod protocol;
+mod push;
 mod refs;
 mod repository;
 #[cfg(test)]
@@ -42,21 +49,28 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 
 use crate::net::{Http, Retry, Url};
 use crate::report::{Event, Sink, TransferKind, transfer};
 use checkout::Checkout;
+use objects::Objects;
 use pack::PackWriter;
+use protocol::FetchRequest;
 use repository::{Repository, Submodule};
 use transport::Transport;
 
+pub use branch::{File, Head};
+pub use change::{Edit, Made, Signer};
+pub use commit::{Author, Commit, NewCommit};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use local::{LocalCommit, LocalError, LocalHead, LocalRepository};
+pub use object::{Mode, TreeEntry};
+pub use push::{Push, PushOutcome, Pushed, Update};
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.
@@ -89,6 +103,8 @@ impl GitOptions {
 pub struct Git {
     transport: Transport,
     sink: Arc<dyn Sink>,
+    /// What is here of repositories that are read a little at a time.
+    objects: Mutex<Vec<(Remote, Arc<Mutex<Objects>>)>>,
 }
 
 /// What a URL means at the moment.
@@ -139,7 +155,7 @@ impl fmt::Debug for Git {
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { transport: Transport::new(http, options), sink }
+        Self { transport: Transport::new(http, options), sink, objects: Mutex::default() }
     }
 
     /// Requests (of `git://`: connections) so far.
@@ -311,17 +327,19 @@ impl Git {
         let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
         let retry = self.transport.retry();
         let mut failures = 0;
-        let (writer, shallow) = loop {
+        let wanted_now =
+            FetchRequest { wants: vec![wanted], depth: Some(1), ..FetchRequest::default() };
+        let (writer, received) = loop {
             let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
             // Asking is repeated there, if need be.
-            let answer = protocol::fetch(&self.transport, &server, &wanted).await?;
+            let answer = protocol::fetch(&self.transport, &server, &wanted_now).await?;
             let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
             let sink = |bytes: &[u8]| {
                 progress.advance(bytes.len() as u64);
                 writer.write(bytes).map_err(io)
             };
             match protocol::receive(&server, answer, sink).await {
-                Ok(shallow) => break (writer, shallow),
+                Ok(received) => break (writer, received),
                 Err(error) => {
                     failures += 1;
                     if failures >= retry.attempts || !transport::is_transient(&error) {
@@ -337,7 +355,7 @@ impl Git {
             Repository::open(remote, pack, wanted)
         };
         let mut repository = blocking(open).await?;
-        repository.shallow = shallow;
+        repository.shallow = received.shallow;
         repository.reference = reference;
         Ok(repository)
     }

@@ -1,7 +1,6 @@
 use std::io::{BufWriter, Write};
 use std::net::TcpListener;
 
-use super::super::id::ObjectId;
 use super::super::protocol;
 use super::*;
 
@@ -77,7 +76,8 @@ async fn no_list_of_a_server_fills_the_memory() {
 
     let server = repeating(1, format!("shallow {ID}"), 100_001);
     let server = transport.server(&server, None).await.unwrap();
-    let answer = protocol::fetch(&transport, &server, &ObjectId::parse(ID).unwrap()).await.unwrap();
+    let request = protocol::FetchRequest::default();
+    let answer = protocol::fetch(&transport, &server, &request).await.unwrap();
     let received = protocol::receive(&server, answer, |_| Ok(())).await;
     refused(received.unwrap_err(), "commits without parents");
 }

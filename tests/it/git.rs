@@ -166,6 +166,8 @@ fn work_trees_are_those_of_git() {
         server.daemon("app"),
         format!("{}#{last}", server.daemon("app")),
         server.http("moved/app"),
+        // Version 0 of the protocol.
+        server.http("old/app"),
     ] {
         let made = check_out(&git, &work, &url, PLAIN).unwrap();
         same(&made.tree, &judge, &url);
@@ -389,7 +391,6 @@ fn errors_say_what_and_where() {
         (server.daemon("missing"), "the server says: access denied".to_owned()),
         (server.http("private/app"), "status 401; it needs credentials".to_owned()),
         (server.http("page"), "this is not a git server: it answers with text/html".to_owned()),
-        (server.http("old/app"), "does not speak version 2".to_owned()),
         ("git@h:x.git".to_owned(), "git over ssh is not supported yet".to_owned()),
         ("http://127.0.0.1:1/x.git".to_owned(), "connection refused".to_owned()),
         ("git://127.0.0.1:1/x.git".to_owned(), "connection refused".to_owned()),

@@ -19,6 +19,7 @@ mod determinism;
 mod exec;
 mod figures;
 mod git;
+mod git_push;
 mod harness;
 mod hostile;
 mod image_tag;
