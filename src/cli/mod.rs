@@ -12,6 +12,7 @@ mod environment;
 mod exec;
 mod exit;
 mod git_clone;
+mod image_tag;
 mod info;
 mod output;
 mod place;
@@ -90,6 +91,8 @@ enum Command {
     Store(store::Flags),
     /// Clone a git repository into a directory
     GitClone(Box<git_clone::Flags>),
+    /// Make the tag of an image, from the time, a commit or a version
+    ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
     Info,
 }
@@ -149,6 +152,7 @@ pub fn run() -> ExitCode {
         Command::Rollout(flags) => rollout::run(*flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };
     match done {

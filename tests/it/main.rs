@@ -24,6 +24,7 @@ mod git_push;
 mod git_ssh;
 mod harness;
 mod hostile;
+mod image_tag;
 mod isolation;
 mod kaniko;
 mod kill;
