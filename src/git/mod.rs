@@ -39,6 +39,7 @@ mod protocol;
 mod push;
 mod refs;
 mod repository;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -63,12 +64,13 @@ use repository::{Repository, Submodule};
 use transport::Transport;
 
 pub use branch::{File, Head};
-pub use change::{Edit, Made, Signer};
+pub use change::{Edit, Made};
 pub use commit::{Author, Commit, NewCommit};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use object::{Mode, TreeEntry};
 pub use push::{Push, PushOutcome, Pushed, Update};
+pub use sign::{Signer, signer};
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.

@@ -20,6 +20,7 @@ mod exec;
 mod figures;
 mod git;
 mod git_push;
+mod git_sign;
 mod harness;
 mod hostile;
 mod isolation;
