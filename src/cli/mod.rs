@@ -10,6 +10,7 @@ mod contexts;
 mod environment;
 mod exec;
 mod exit;
+mod git_clone;
 mod info;
 mod output;
 mod place;
@@ -83,6 +84,8 @@ enum Command {
     Exec(Box<exec::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
+    /// Clone a git repository into a directory
+    GitClone(Box<git_clone::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
     Info,
 }
@@ -133,6 +136,7 @@ pub fn run() -> ExitCode {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
         Command::Store(flags) => store::run(&global, &flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
         Command::Info => info::run(&global),
     };
     match done {

@@ -21,8 +21,10 @@ use super::error::GitError;
 use super::id::ObjectFormat;
 use super::packet::Message;
 use super::refs::Reference;
+use super::ssh::Ssh;
 use super::url::Remote;
 use crate::net::{self, Http, NetError, Url};
+use crate::report::Sink;
 use answer::Source;
 use stream::Line;
 
@@ -138,13 +140,15 @@ impl Server {
 pub(super) struct Transport {
     http: Http,
     options: GitOptions,
+    ssh: Ssh,
     requests: AtomicU64,
     known: Mutex<Vec<(Remote, Option<Url>, Server)>>,
 }
 
 impl Transport {
-    pub(super) fn new(http: Http, options: GitOptions) -> Self {
-        Self { http, options, requests: AtomicU64::new(0), known: Mutex::default() }
+    pub(super) fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
+        let ssh = Ssh::new(options.ssh.clone(), sink);
+        Self { http, options, ssh, requests: AtomicU64::new(0), known: Mutex::default() }
     }
 
     /// Requests and connections so far.
@@ -154,6 +158,11 @@ impl Transport {
 
     fn count(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What requests are sent with that are none of git's protocol.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
     }
 
     /// How often and after how long a fetch is repeated.
@@ -254,6 +263,7 @@ pub(super) fn is_transient(error: &GitError) -> bool {
     match error {
         GitError::Net { source, .. } => source.is_transient(),
         GitError::Status { status, .. } => net::is_transient(*status),
+        GitError::Ssh { source, .. } => source.is_transient(),
         _ => false,
     }
 }

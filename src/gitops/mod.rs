@@ -4,6 +4,7 @@
 //! Each step is a function from a request to an outcome; what can go wrong is told apart by
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
+mod git;
 mod kind;
 
 pub use kind::{Classified, Kind};

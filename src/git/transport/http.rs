@@ -85,7 +85,7 @@ impl Transport {
     }
 
     /// The header for a URL: the caller's at the origin it was given for, else what the URL says.
-    pub(super) fn authorization(
+    pub(in crate::git) fn authorization(
         &self,
         url: &Url,
         origin: Option<&Url>,
