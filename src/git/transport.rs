@@ -130,6 +130,13 @@ impl Server {
         GitError::Protocol { remote: self.name.clone(), problem: problem.into() }
     }
 
+    /// Has the next message go over a new stream. A process at the other end of one goes on seeing
+    /// the references that it has seen once.
+    pub(super) fn renew(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.take_if(|line| line.served);
+    }
+
     fn take_idle(&self) -> Option<Line> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -248,6 +255,7 @@ impl Transport {
 
     /// Sends a message over a stream and waits for the first bytes of its answer.
     async fn over(server: &Server, mut line: Line, message: &[u8]) -> Result<Answer, GitError> {
+        line.served = true;
         line.stream.send(&server.name, message).await?;
         let waits = line.packets.is_empty();
         let mut answer = Answer::new(server, Source::Stream(line));

@@ -11,16 +11,18 @@ impl Classified for GitError {
             | Self::NoSubdir { .. }
             | Self::NoFile { .. }
             | Self::Checksum { .. }
+            | Self::NoFile { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
             Self::Refspec { .. } | Self::BadPath { .. } => Kind::Usage,
+            Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
             Self::Status { status: 401 | 403, .. } => Kind::Auth,
             Self::Status { status: 404 | 410, .. } => Kind::Missing,
             // There is no such commit.
             Self::Refused { message, .. } if message.contains("not our ref") => {
                 Kind::NothingMatched
             }
-            Self::Refused { .. } => Kind::Refused,
+            Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
             Self::Unadvertised { .. } => Kind::NothingMatched,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
@@ -39,6 +41,8 @@ impl Classified for GitError {
             | Self::InTheWay { .. }
             | Self::Commit { .. } => Kind::Input,
             Self::Submodule { source, .. } => source.kind(),
+            | Self::SigningKey { .. } => Kind::Input,
+            Self::Submodule { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::NotEmpty { .. } | Self::Io { .. } => Kind::Output,
             Self::Stopped => Kind::Interrupted,
         }
