@@ -23,6 +23,7 @@ mod attributes;
 mod checkout;
 mod clone;
 mod config;
+mod credentials;
 mod delta;
 mod error;
 mod fetch;
@@ -66,6 +67,7 @@ use setup::Setup;
 use transport::Transport;
 
 pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
+pub use credentials::{Credential, CredentialError, CredentialStore, Rewrite, Settings};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use protocol::Filter;
@@ -85,6 +87,10 @@ pub struct GitOptions {
     pub retry: Retry,
     /// Who this client is over ssh, and which hosts it knows.
     pub ssh: SshOptions,
+    /// What servers are shown over http, by their URLs. It comes after a password in the URL.
+    pub credentials: CredentialStore,
+    /// Beginnings of URLs, also of submodules, that stand for others.
+    pub rewrites: Vec<Rewrite>,
 }
 
 /// Without the header.
@@ -95,6 +101,28 @@ impl fmt::Debug for GitOptions {
 }
 
 impl GitOptions {
+    /// The repository that is meant by another, by the rewrites.
+    fn rewritten(&self, remote: &Remote) -> Remote {
+        let text = match remote {
+            Remote::Http(url) => url.as_str(),
+            Remote::Ssh(text) => text,
+            Remote::Git { .. } => return remote.clone(),
+        };
+        let other = Rewrite::apply(&self.rewrites, text);
+        let parsed = other.and_then(|text| Remote::parse(&text).ok().flatten());
+        parsed.unwrap_or_else(|| remote.clone())
+    }
+
+    /// What must not be seen.
+    fn secrets(&self) -> Vec<String> {
+        let mut secrets: Vec<String> = self.credentials.secrets().collect();
+        secrets
+            .extend(self.authorization.iter().flat_map(|header| credentials::secrets_of(header)));
+        // A part of one is not to be left when another is taken out.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
+    }
+
     /// The `Authorization` that hosting services take for a token, as BuildKit's
     /// `GIT_AUTH_TOKEN` makes it.
     pub fn token(token: &str) -> String {

@@ -10,6 +10,7 @@ impl Classified for GitError {
             | Self::NoCommit { .. }
             | Self::NoSubdir { .. }
             | Self::Checksum { .. }
+            | Self::Unadvertised { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
             Self::Refspec { .. } => Kind::Usage,
@@ -20,7 +21,6 @@ impl Classified for GitError {
                 Kind::NothingMatched
             }
             Self::Refused { .. } => Kind::Refused,
-            Self::Unadvertised { .. } => Kind::NothingMatched,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
             Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,

@@ -106,7 +106,7 @@ impl Transport {
         let path = if path.starts_with("/~") { &path[1..] } else { path };
         let mut hello = format!("{} {path}\0host={host}:{port}\0", server.service.name());
         if let Some(version) = server.service.version() {
-            hello.push_str(&format!("\0{version}\0"));
+            hello.extend(["\0", version, "\0"]);
         }
         let mut message = Message::default();
         message.raw(hello.as_bytes());
