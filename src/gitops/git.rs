@@ -12,6 +12,7 @@ impl Classified for GitError {
             | Self::NoFile { .. }
             | Self::Checksum { .. }
             | Self::NoFile { .. }
+            | Self::Unadvertised { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
             Self::Refspec { .. } | Self::BadPath { .. } => Kind::Usage,
@@ -24,6 +25,7 @@ impl Classified for GitError {
             }
             Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
             Self::Unadvertised { .. } => Kind::NothingMatched,
+            Self::Refused { .. } => Kind::Refused,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
             Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,

@@ -3,6 +3,7 @@
 //! They need no store, no namespace and no home directory; they run as any uid.
 
 mod config;
+mod git;
 mod results;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::net::{self, Http};
 use crate::report::{self, Mode, Sink};
 
 pub(super) use config::expand;
+pub(super) use git::GitFlags;
 pub(super) use results::Results;
 
 /// What is printed to standard output when a step is done.
