@@ -7,5 +7,6 @@
 mod cluster;
 mod kind;
 pub mod rollout;
+pub mod trigger;
 
 pub use kind::{Classified, Kind};
