@@ -22,6 +22,7 @@ mod secrets;
 mod session;
 mod step;
 mod store;
+mod trigger;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +88,8 @@ enum Command {
     Exec(Box<exec::Flags>),
     /// Change the image of a workload, restart it, go back, and wait until its pods run
     Rollout(Box<rollout::Flags>),
+    /// Start a Tekton PipelineRun, once for each synced commit, and wait for its end
+    Trigger(Box<trigger::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
     /// Clone a git repository into a directory
@@ -150,6 +153,7 @@ pub fn run() -> ExitCode {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
         Command::Rollout(flags) => rollout::run(*flags),
+        Command::Trigger(flags) => trigger::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
         Command::ImageTag(flags) => image_tag::run(*flags),

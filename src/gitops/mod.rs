@@ -15,6 +15,7 @@ mod kind;
 pub mod rollout;
 pub mod tag;
 mod template;
+pub mod trigger;
 
 pub use built::{Built, BuiltError};
 pub use kind::{Classified, Kind};
