@@ -20,6 +20,7 @@ mod secrets;
 mod session;
 mod step;
 mod store;
+mod sync;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ enum Command {
     Exec(Box<exec::Flags>),
     /// Change the image of a workload, restart it, go back, and wait until its pods run
     Rollout(Box<rollout::Flags>),
+    /// Have Argo CD make a commit live, and wait until it is
+    Sync(Box<sync::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
     /// Show what this machine or pod allows, and which isolation follows
@@ -137,6 +140,7 @@ pub fn run() -> ExitCode {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
         Command::Rollout(flags) => rollout::run(*flags),
+        Command::Sync(flags) => sync::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::Info => info::run(&global),
     };
