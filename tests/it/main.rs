@@ -33,4 +33,5 @@ mod prune;
 mod registry;
 mod steps;
 mod store;
+mod sync;
 mod timeline;

@@ -1,5 +1,6 @@
 //! What the tests stand on: the binary, a registry, a base image, a judge.
 
+pub(crate) mod argocd;
 pub(crate) mod base;
 mod browser;
 pub(crate) mod git;
@@ -7,6 +8,7 @@ mod identity;
 mod image;
 mod meter;
 mod registry;
+mod schema;
 mod web;
 mod workdir;
 mod yado;

@@ -111,9 +111,8 @@ fn object(of: &str, value: &Value, at: &str, problems: &mut Vec<String>) {
     };
     for (key, value) in map {
         let inlined = properties.iter().filter(|(name, _)| name.starts_with('='));
-        let inlined = inlined.filter_map(|(_, of)| {
-            schema()["definitions"][of.as_str().unwrap()].get(key)
-        });
+        let inlined =
+            inlined.filter_map(|(_, of)| schema()["definitions"][of.as_str().unwrap()].get(key));
         match properties.get(key).into_iter().chain(inlined).next() {
             Some(of) => check(of.as_str().unwrap(), value, &format!("{at}.{key}"), problems),
             None => problems.push(format!("{at}.{key} is unknown")),
