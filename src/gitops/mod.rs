@@ -7,7 +7,9 @@
 mod built;
 pub mod edits;
 pub mod forge;
+mod git;
 mod kind;
+pub mod patch;
 pub mod tag;
 mod template;
 
