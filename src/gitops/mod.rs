@@ -5,6 +5,7 @@
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
 mod built;
+pub mod edit;
 pub mod edits;
 pub mod forge;
 mod git;

@@ -29,6 +29,8 @@ pub fn parse(text: &str) -> Result<Stream, YamlError> {
     }
     let mut options = Options::default();
     options.emit_anchor_events = true;
+    // As libyaml reads it, which most others are made from.
+    options.block_scalar_eof_without_line_feed = true;
     options.flow_nesting_limit = MAX_DEPTH;
     options.block_nesting_limit = MAX_DEPTH;
     let mut tree = Tree {

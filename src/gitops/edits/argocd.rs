@@ -5,13 +5,13 @@
 //! the parameter decide. `helm.values` is a text and is not looked into.
 
 use super::at::At;
-use super::found::{Fresh, Matches, Side};
+use super::found::{Matches, texts};
 use super::helm::follow;
 use super::image::Parts;
 use super::kustomize::ImageEntry;
 use super::object::objects;
 use super::{Glob, Typing};
-use crate::yaml::Stream;
+use crate::yaml::{Stream, Value};
 
 /// A source of an Application.
 struct Source<'a> {
@@ -88,7 +88,7 @@ pub(super) fn parameter(
                     matches.set(&label, &old, value.to_owned(), Typing::Text);
                 }
                 None if found == name => {
-                    let value = Fresh::Text(value.to_owned());
+                    let value = Value::Text(value.to_owned());
                     matches.place(&label, item).insert(&label, item, "value", value);
                 }
                 _ => matches.there(label),
@@ -111,7 +111,7 @@ pub(super) fn parameter(
                 &at,
                 "helm",
                 "parameters",
-                Fresh::texts(&[("name", name), ("value", value)]),
+                texts(&[("name", name), ("value", value)]),
                 &label,
                 &mut matches,
             );
@@ -152,7 +152,7 @@ pub(super) fn image(
         }
         if matches.places.len() == before && add {
             let label = format!("{label} image {}", entry.name);
-            let value = Fresh::Text(entry.over(&entry.name));
+            let value = Value::Text(entry.over(&entry.name));
             add_to(&at, "kustomize", "images", value, &label, &mut matches);
         }
     }
@@ -160,24 +160,24 @@ pub(super) fn image(
 }
 
 /// Adds an item to the list at two keys, and makes what is not there of them.
-fn add_to(at: &At<'_>, outer: &str, inner: &str, value: Fresh, label: &str, matches: &mut Matches) {
+fn add_to(at: &At<'_>, outer: &str, inner: &str, value: Value, label: &str, matches: &mut Matches) {
     let list = at.at(&[outer, inner]);
     match (at.get(outer), list) {
         (_, Some(list)) if list.node.items().is_some_and(|items| !items.is_empty()) => {
-            matches.place(label, &list).append(label, &list, value, Side::Back);
+            matches.place(label, &list).append(label, &list, value);
         }
         (_, Some(list)) => {
-            matches.place(label, &list).replace(label, &list, Fresh::List(vec![value]));
+            matches.place(label, &list).replace(label, &list, Value::List(vec![value]));
         }
         (Some(map), None) if map.is_mapping() => {
-            matches.place(label, &map).insert(label, &map, inner, Fresh::List(vec![value]));
+            matches.place(label, &map).insert(label, &map, inner, Value::List(vec![value]));
         }
         (Some(absent), None) => {
-            let map = Fresh::Map(vec![(inner.to_owned(), Fresh::List(vec![value]))]);
+            let map = Value::Map(vec![(inner.to_owned(), Value::List(vec![value]))]);
             matches.place(label, &absent).replace(label, &absent, map);
         }
         (None, None) => {
-            let map = Fresh::Map(vec![(inner.to_owned(), Fresh::List(vec![value]))]);
+            let map = Value::Map(vec![(inner.to_owned(), Value::List(vec![value]))]);
             matches.place(label, at).insert(label, at, outer, map);
         }
     }

@@ -1,15 +1,7 @@
 //! A node of a file together with the way to it.
 
+use crate::gitops::edit::{Key, show};
 use crate::yaml::{Content, Node, Stream};
-
-/// One step down a tree.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Step {
-    /// To the value of a key.
-    Key(String),
-    /// To an item, counted from 0.
-    Index(usize),
-}
 
 /// A node, and how it is reached.
 #[derive(Clone, Debug)]
@@ -17,7 +9,7 @@ pub(super) struct At<'a> {
     /// The document, counted from 0.
     pub(super) document: usize,
     /// The steps from its root.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<Key>,
     /// The node.
     pub(super) node: &'a Node,
 }
@@ -36,7 +28,7 @@ impl<'a> At<'a> {
             .collect()
     }
 
-    fn below(&self, step: Step, node: &'a Node) -> Self {
+    fn below(&self, step: Key, node: &'a Node) -> Self {
         let mut steps = self.steps.clone();
         steps.push(step);
         Self { document: self.document, steps, node }
@@ -44,7 +36,7 @@ impl<'a> At<'a> {
 
     /// The value of a key of a mapping.
     pub(super) fn get(&self, key: &str) -> Option<Self> {
-        self.node.get(key).map(|node| self.below(Step::Key(key.into()), node))
+        self.node.get(key).map(|node| self.below(Key::Name(key.into()), node))
     }
 
     /// The value at the end of several keys.
@@ -60,7 +52,7 @@ impl<'a> At<'a> {
     /// The items of a sequence.
     pub(super) fn items(&self) -> Vec<Self> {
         let items = self.node.items().unwrap_or_default();
-        items.iter().enumerate().map(|(i, node)| self.below(Step::Index(i), node)).collect()
+        items.iter().enumerate().map(|(i, node)| self.below(Key::Index(i), node)).collect()
     }
 
     /// The keys of a mapping that are scalars, with their values.
@@ -69,7 +61,7 @@ impl<'a> At<'a> {
         pairs
             .filter_map(|(key, node)| {
                 let key = key.scalar()?;
-                Some((key, self.below(Step::Key(key.into()), node)))
+                Some((key, self.below(Key::Name(key.into()), node)))
             })
             .collect()
     }
@@ -88,18 +80,6 @@ impl<'a> At<'a> {
 
     /// The way as it is written in `--set`.
     pub(super) fn path(&self) -> String {
-        let mut text = String::new();
-        for step in &self.steps {
-            match step {
-                Step::Index(at) => text.push_str(&format!("[{at}]")),
-                Step::Key(key) => {
-                    if !text.is_empty() {
-                        text.push('.');
-                    }
-                    text.push_str(key);
-                }
-            }
-        }
-        text
+        show(&self.steps)
     }
 }

@@ -116,7 +116,13 @@ fn shown(outcome: &Result<Vec<Edited>, EditError>, case: &Case) -> (&'static str
             ("expect.diff", diffs.collect())
         }
         Err(error) => {
-            let mut text = format!("{:?}: {error}\n", error.kind());
+            let mut text = format!("{:?}: {error}", error.kind());
+            let mut below = std::error::Error::source(error);
+            while let Some(error) = below {
+                let _ = write!(text, ": {error}");
+                below = error.source();
+            }
+            text.push('\n');
             for hint in error.hints() {
                 let _ = writeln!(text, "hint: {hint}");
             }
@@ -156,7 +162,9 @@ fn different(old: &Node, new: &Node, found: &mut Vec<(Range<usize>, Range<usize>
     match (&old.content, &new.content) {
         (Content::Scalar { value, .. }, Content::Scalar { value: other, .. }) => {
             if value != other {
-                found.push((old.span.clone(), new.span.clone()));
+                // A value where none was has a space in front of it.
+                let space = usize::from(old.span.is_empty());
+                found.push((old.span.clone(), new.span.start - space..new.span.end));
             }
         }
         (Content::Sequence { items, .. }, Content::Sequence { items: others, .. }) => {

@@ -1,7 +1,11 @@
 //! Why files were not edited.
 
+use std::fmt::Write as _;
+
 use super::Flag;
+use crate::gitops::edit;
 use crate::gitops::{Classified, Kind};
+use crate::yaml::YamlError;
 
 /// Why files were not edited. No file is changed then.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +56,35 @@ pub enum EditError {
         /// The place.
         place: String,
     },
-    /// A file cannot be read as what it should be.
-    #[error("{path}: {problem}")]
-    File {
+    /// A file is not UTF-8.
+    #[error("{path}: it is not UTF-8, from byte {at} on")]
+    NotText {
         /// The file.
         path: String,
-        /// What is wrong with it, and where.
-        problem: String,
+        /// The first byte that is not.
+        at: usize,
     },
-    /// The place is found, but cannot be changed without changing something else.
+    /// A file is no YAML.
+    #[error("{path}")]
+    NotYaml {
+        /// The file.
+        path: String,
+        /// Whether it looks like a template.
+        template: bool,
+        /// What is wrong with it, and where.
+        source: Box<YamlError>,
+    },
+    /// The place is found, but cannot be written.
+    #[error("{edit}: {path}")]
+    Write {
+        /// The edit, as it was written.
+        edit: String,
+        /// The file.
+        path: String,
+        /// What stands in the way, and where.
+        source: Box<edit::EditError>,
+    },
+    /// What is at the place is not what the edit can change.
     #[error("{edit}: {path}: {problem}")]
     Unsafe {
         /// The edit, as it was written.
@@ -84,7 +108,7 @@ fn lines(head: &str, items: &[String]) -> String {
         text.push_str(item);
     }
     if items.len() > SHOWN {
-        text.push_str(&format!("\n  and {} more", items.len() - SHOWN));
+        let _ = write!(text, "\n  and {} more", items.len() - SHOWN);
     }
     text
 }
@@ -95,7 +119,11 @@ impl Classified for EditError {
             Self::Flag { .. } | Self::Contradiction { .. } => Kind::Usage,
             Self::NothingMatched { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
-            Self::List { .. } | Self::File { .. } | Self::Unsafe { .. } => Kind::Input,
+            Self::Write { source, .. } => source.kind(),
+            Self::List { .. }
+            | Self::NotText { .. }
+            | Self::NotYaml { .. }
+            | Self::Unsafe { .. } => Kind::Input,
         }
     }
 
@@ -105,6 +133,12 @@ impl Classified for EditError {
                 vec!["name the place more closely, or give --all to change each of them".into()]
             }
             Self::NothingMatched { hint: Some(hint), .. } => vec![hint.clone()],
+            Self::NotYaml { template: true, .. } => vec![
+                "a Go template is no YAML before it is rendered: mark the line with a comment \
+                 (# yado: NAME) and use --marker, or change the values file"
+                    .into(),
+            ],
+            Self::Write { source, .. } => source.hints(),
             _ => Vec::new(),
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::at::Step;
-use super::found::{Matches, What};
-use super::resolve::Ready;
+use super::found::{Action, Matches, What, shown};
+use super::resolve::{Ready, Unfound};
 use super::{Edit, EditError, Pin, write};
-use crate::yaml::{Place, Stream, parse};
+use crate::gitops::edit::Key;
+use crate::yaml::{Place, Stream, YamlError, parse};
 
 /// What holds for all edits that do not say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,13 +54,21 @@ struct File<'a> {
     path: &'a str,
     text: String,
     /// What the text is as YAML, or why it is none.
-    read: Result<Stream, String>,
+    read: Result<Stream, Unread>,
     changes: Vec<Changed>,
     matched: bool,
 }
 
+/// Why a file is no YAML.
+enum Unread {
+    /// It is not UTF-8, from this byte on.
+    Bytes(usize),
+    /// Its text cannot be read.
+    Yaml(YamlError),
+}
+
 /// Where an edit has been, to find another one that is there too: file, document and way.
-type Places = HashMap<(usize, usize, Vec<Step>), (usize, String)>;
+type Places = HashMap<(usize, usize, Vec<Key>), (usize, String)>;
 
 /// Applies `edits` to `files`, which are pairs of a path and what the file holds. The result has
 /// the files in which something matched, in their order; if anything is wrong, there is none.
@@ -104,15 +112,17 @@ fn find(
         let matches = match (&file.read, ready.takes_lines()) {
             (Ok(stream), _) => ready.find(file.path, &file.text, stream),
             (Err(_), true) => ready.find_lines(&file.text),
-            (Err(problem), false) => {
-                unread.get_or_insert((file.path, problem));
+            (Err(why), false) => {
+                unread.get_or_insert((file, why));
                 continue;
             }
         };
-        let mut matches = matches.map_err(|problem| EditError::Unsafe {
-            edit: edit.to_string(),
-            path: file.path.to_owned(),
-            problem,
+        let mut matches = matches.map_err(|why| {
+            let (edit, path) = (edit.to_string(), file.path.to_owned());
+            match why {
+                Unfound::Sentence(problem) => EditError::Unsafe { edit, path, problem },
+                Unfound::Path(source) => EditError::Write { edit, path, source: Box::new(source) },
+            }
         })?;
         there.extend(matches.there.drain(..).map(|text| format!("{}: {text}", file.path)));
         hint = hint.or_else(|| matches.hint.take());
@@ -131,9 +141,7 @@ fn find(
     });
     let places: Vec<String> = places.collect();
     match (places.len(), unread) {
-        (0, Some((path, problem))) => {
-            Err(EditError::File { path: path.to_owned(), problem: problem.clone() })
-        }
+        (0, Some((file, why))) => Err(file.unread(why)),
         (0, None) => {
             if in_question == 0 {
                 hint = Some("none of the files is at a path that the edit is for".into());
@@ -176,15 +184,26 @@ impl<'a> File<'a> {
     fn open(path: &'a str, bytes: &[u8]) -> Self {
         let (text, read) = match String::from_utf8(bytes.to_vec()) {
             Ok(text) => {
-                let read = parse(&text).map_err(|e| e.to_string());
+                let read = parse(&text).map_err(Unread::Yaml);
                 (text, read)
             }
             Err(e) => {
                 let at = e.utf8_error().valid_up_to();
-                (String::new(), Err(format!("it is not UTF-8 (byte {at})")))
+                (String::new(), Err(Unread::Bytes(at)))
             }
         };
         Self { path, text, read, changes: Vec::new(), matched: false }
+    }
+
+    fn unread(&self, why: &Unread) -> EditError {
+        let path = self.path.to_owned();
+        match why {
+            Unread::Bytes(at) => EditError::NotText { path, at: *at },
+            Unread::Yaml(source) => {
+                let template = self.text.contains("{{");
+                EditError::NotYaml { path, template, source: Box::new(source.clone()) }
+            }
+        }
     }
 
     /// How a place is called where several files are in question.
@@ -194,24 +213,27 @@ impl<'a> File<'a> {
 
     fn apply(&mut self, number: usize, edit: &Edit, matches: &Matches) -> Result<(), EditError> {
         self.matched = true;
-        let actions: Vec<_> = matches.places.iter().flat_map(|place| &place.actions).collect();
-        let fail = |problem: String| EditError::Unsafe {
-            edit: edit.to_string(),
-            path: self.path.to_owned(),
-            problem,
-        };
-        let written = match &self.read {
-            Ok(stream) => write::nodes(&self.text, stream, &actions).map_err(fail)?,
-            Err(_) => write::lines(&self.text, &actions).map_err(fail)?,
-        };
-        if written.text == self.text {
+        let actions = matches.places.iter().flat_map(|place| &place.actions);
+        let actions: Vec<&Action> = actions.filter(|action| !action.is_done()).collect();
+        if actions.is_empty() {
             return Ok(());
         }
-        for action in written.done.into_iter().map(|at| actions[at]) {
+        let (edit, path) = (edit.to_string(), self.path.to_owned());
+        let text =
+            match &self.read {
+                Ok(_) => write::nodes(&self.text, &actions).map_err(|source| EditError::Write {
+                    edit,
+                    path,
+                    source: Box::new(source),
+                })?,
+                Err(_) => write::lines(&self.text, &actions)
+                    .map_err(|problem| EditError::Unsafe { edit, path, problem })?,
+            };
+        for action in actions {
             let new = match &action.what {
                 What::Set(text, _) => Some(text.clone()),
-                What::Replace(value) | What::Insert(_, value) | What::Append(value, _) => {
-                    Some(value.shown())
+                What::Replace(value) | What::Insert(_, value) | What::Append(value) => {
+                    Some(shown(value))
                 }
                 What::Remove => None,
             };
@@ -224,9 +246,9 @@ impl<'a> File<'a> {
                 new,
             });
         }
-        self.text = written.text;
+        self.text = text;
         if self.read.is_ok() {
-            self.read = parse(&self.text).map_err(|e| e.to_string());
+            self.read = parse(&self.text).map_err(Unread::Yaml);
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::Typing;
-use super::at::{At, Step};
+use super::at::At;
+use crate::gitops::edit::Key;
+use crate::yaml::{Content, Style, Value, is_string_for_all};
 
 /// The places of one edit in one file.
 #[derive(Debug, Default)]
@@ -37,13 +39,29 @@ pub(super) struct Action {
     /// The document, counted from 0.
     pub(super) document: usize,
     /// The node.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<Key>,
     /// The byte at which it begins.
     pub(super) start: usize,
     /// What was there, if that was a scalar.
     pub(super) old: Option<String>,
+    /// The same, if it was written without quotes.
+    pub(super) plain: Option<String>,
+    /// How many items it has, if it is a sequence.
+    pub(super) items: usize,
     /// What happens to it.
     pub(super) what: What,
+}
+
+impl Action {
+    /// Whether everything is as wanted already.
+    pub(super) fn is_done(&self) -> bool {
+        let What::Set(text, typing) = &self.what else { return false };
+        let same = self.old.as_ref() == Some(text);
+        // A text that is written as a number is not the text yet.
+        let number = self.plain.as_ref().is_some_and(|plain| !is_string_for_all(plain));
+        same && (*typing != Typing::Text || !number)
+            && (*typing != Typing::Raw || self.plain.is_some())
+    }
 }
 
 /// What happens to a node.
@@ -52,57 +70,32 @@ pub(super) enum What {
     /// The scalar gets a new text.
     Set(String, Typing),
     /// The node becomes something else.
-    Replace(Fresh),
+    Replace(Value),
     /// The mapping gets another key, behind the others.
-    Insert(String, Fresh),
-    /// The sequence gets another item, behind the others or before them.
-    Append(Fresh, Side),
+    Insert(String, Value),
+    /// The sequence gets another item, behind the others.
+    Append(Value),
     /// The node goes, with its key.
     Remove,
 }
 
-/// An end of a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// Its begin.
-    Front,
-    /// Its end.
-    Back,
+/// A mapping of texts.
+pub(super) fn texts(pairs: &[(&str, &str)]) -> Value {
+    Value::Map(pairs.iter().map(|(key, text)| ((*key).to_owned(), Value::text(*text))).collect())
 }
 
-/// Something that is not in the file yet.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Fresh {
-    /// A text, quoted where needed.
-    Text(String),
-    /// A number, `true`, `false` or `null`, as it is written.
-    Plain(String),
-    /// A mapping.
-    Map(Vec<(String, Fresh)>),
-    /// A sequence.
-    List(Vec<Fresh>),
-}
-
-impl Fresh {
-    /// A mapping of texts.
-    pub(super) fn texts(pairs: &[(&str, &str)]) -> Self {
-        let pair = |(key, text): &(&str, &str)| ((*key).to_owned(), Self::Text((*text).into()));
-        Self::Map(pairs.iter().map(pair).collect())
-    }
-
-    /// How it is shown in messages: on one line.
-    pub(super) fn shown(&self) -> String {
-        match self {
-            Self::Text(text) | Self::Plain(text) => text.clone(),
-            Self::Map(pairs) => {
-                let pairs: Vec<String> =
-                    pairs.iter().map(|(key, value)| format!("{key}: {}", value.shown())).collect();
-                format!("{{{}}}", pairs.join(", "))
-            }
-            Self::List(items) => {
-                let items: Vec<String> = items.iter().map(Self::shown).collect();
-                format!("[{}]", items.join(", "))
-            }
+/// A value as it is shown in messages: on one line.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) | Value::Raw(text) => text.clone(),
+        Value::Map(pairs) => {
+            let pair = |(key, value): &(String, Value)| format!("{key}: {}", shown(value));
+            let pairs: Vec<String> = pairs.iter().map(pair).collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(shown).collect();
+            format!("[{}]", items.join(", "))
         }
     }
 }
@@ -123,15 +116,18 @@ impl Matches {
 
     /// A place on a line of a file that is no YAML.
     pub(super) fn line(&mut self, label: String, text: &str, span: Range<usize>, new: String) {
+        let start = span.start;
         let action = Action {
             label: label.clone(),
             document: 0,
-            steps: vec![Step::Index(span.start)],
-            start: span.start,
-            old: Some(text[span.clone()].to_owned()),
+            steps: vec![Key::Index(start)],
+            start,
+            old: Some(text[span].to_owned()),
+            plain: None,
+            items: 0,
             what: What::Set(new, Typing::Text),
         };
-        self.places.push(Place { label, start: span.start, actions: vec![action] });
+        self.places.push(Place { label, start, actions: vec![action] });
     }
 
     /// A place of one scalar that gets a new text.
@@ -142,12 +138,18 @@ impl Matches {
 
 impl Place {
     fn act(&mut self, label: impl Into<String>, at: &At<'_>, what: What) {
+        let plain = match &at.node.content {
+            Content::Scalar { value, style: Style::Plain } => Some(value.as_str()),
+            _ => None,
+        };
         self.actions.push(Action {
             label: label.into(),
             document: at.document,
             steps: at.steps.clone(),
             start: at.node.outer().start,
             old: at.node.scalar().map(str::to_owned),
+            plain: plain.map(str::to_owned),
+            items: at.node.items().map_or(0, <[_]>::len),
             what,
         });
     }
@@ -164,7 +166,7 @@ impl Place {
     }
 
     /// The node becomes something else.
-    pub(super) fn replace(&mut self, label: impl Into<String>, at: &At<'_>, value: Fresh) {
+    pub(super) fn replace(&mut self, label: impl Into<String>, at: &At<'_>, value: Value) {
         self.act(label, at, What::Replace(value));
     }
 
@@ -174,20 +176,14 @@ impl Place {
         label: impl Into<String>,
         at: &At<'_>,
         key: &str,
-        value: Fresh,
+        value: Value,
     ) {
         self.act(label, at, What::Insert(key.into(), value));
     }
 
     /// The sequence gets another item.
-    pub(super) fn append(
-        &mut self,
-        label: impl Into<String>,
-        at: &At<'_>,
-        value: Fresh,
-        side: Side,
-    ) {
-        self.act(label, at, What::Append(value, side));
+    pub(super) fn append(&mut self, label: impl Into<String>, at: &At<'_>, value: Value) {
+        self.act(label, at, What::Append(value));
     }
 
     /// The node goes.

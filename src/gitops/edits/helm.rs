@@ -8,11 +8,11 @@
 //! decide over the tag.
 
 use super::at::At;
-use super::found::{Fresh, Matches, Place};
-use super::image::Parts;
+use super::found::{Matches, Place};
 use super::{Typing, Wanted};
+use crate::gitops::edit::Key;
 use crate::image::Reference;
-use crate::yaml::Stream;
+use crate::yaml::{Stream, Value};
 
 const NAMES: [&str; 4] = ["repository", "name", "repo", "image"];
 const TAGS: [&str; 2] = ["tag", "version"];
@@ -116,7 +116,7 @@ fn mapping(
         }
         (Some(text), _, Some(tag)) => place.set(label(tag), tag, text.into(), Typing::Text),
         (Some(text), _, None) if add => {
-            place.insert(format!("{prefix}.tag"), at, "tag", Fresh::Text(text.into()));
+            place.insert(format!("{prefix}.tag"), at, "tag", Value::Text(text.into()));
         }
         (Some(_), _, None) => return Err(lacking("tag")),
         (None, Some(_), Some(_)) if joined => {
@@ -127,12 +127,12 @@ fn mapping(
     match (wanted.digest(), &digest) {
         (Some(_), None) if joined => {}
         (Some(new), Some(old)) => {
-            let bare = old.steps.last() == Some(&super::at::Step::Key("sha".into()));
+            let bare = old.steps.last() == Some(&Key::Name("sha".into()));
             let text = if bare { new.hex().to_owned() } else { new.to_string() };
             place.set(label(old), old, text, Typing::Text);
         }
         (Some(new), None) if add => {
-            place.insert(format!("{prefix}.digest"), at, "digest", Fresh::Text(new.to_string()));
+            place.insert(format!("{prefix}.digest"), at, "digest", Value::Text(new.to_string()));
         }
         (Some(_), None) if wanted.tag().is_some() => {
             return Err(format!("{}; --pin tag leaves it out", lacking("digest")));
@@ -183,7 +183,7 @@ fn names(
         Some(at) => place.set(at.path(), at, path.to_owned(), Typing::Text),
         None if add => {
             let label = format!("{prefix}.repository");
-            place.insert(label, at, "repository", Fresh::Text(path.to_owned()));
+            place.insert(label, at, "repository", Value::Text(path.to_owned()));
         }
         None => {
             return Err(format!(

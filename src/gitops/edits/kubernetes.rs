@@ -7,11 +7,11 @@
 //! `StepAction`. What is inside of a text, such as a manifest in a `ConfigMap`, is not looked at.
 
 use super::at::At;
-use super::found::{Fresh, Matches};
+use super::found::Matches;
 use super::image::Parts;
 use super::object::{Object, objects};
 use super::{ImageSelector, Typing, Wanted};
-use crate::yaml::Stream;
+use crate::yaml::{Stream, Value};
 
 /// The name that Knative gives to a container without one.
 const KNATIVE: &str = "user-container";
@@ -91,7 +91,7 @@ impl Container<'_> {
                 matches.set(&label, at, new, Typing::Text);
             }
             None if is_meant && add && self.image.is_none() => {
-                let new = Fresh::Text(wanted.over("")?);
+                let new = Value::Text(wanted.over("")?);
                 matches.place(&label, &self.at).insert(&label, &self.at, "image", new);
             }
             None => matches.there(format!("{label}, which has no image here")),

@@ -7,11 +7,11 @@
 //! without a tag removes the tag, which would be wrong about it; `*` keeps it nevertheless.
 
 use super::at::At;
-use super::found::{Fresh, Matches, Place, Side};
+use super::found::{Matches, Place, texts};
 use super::image::Parts;
 use super::{Pin, Typing, Wanted};
 use crate::image::Digest;
-use crate::yaml::Stream;
+use crate::yaml::{Stream, Value};
 
 /// What `kustomize edit set image` takes: `NAME[=NEWNAME][:TAG][@DIGEST]`, each of the last three
 /// `*` to keep what there is.
@@ -35,7 +35,7 @@ pub(super) enum Part<T> {
 }
 
 impl<T> Part<T> {
-    fn new(&self) -> Option<&T> {
+    fn given(&self) -> Option<&T> {
         match self {
             Self::New(value) => Some(value),
             Self::Unsaid | Self::Kept => None,
@@ -68,7 +68,7 @@ impl ImageEntry {
         let new_name = part(Some(parts.name));
         let tag = part(parts.tag);
         // What is new must be an image together.
-        let mut probe = new_name.new().map_or("name", String::as_str).to_owned();
+        let mut probe = new_name.given().map_or("name", String::as_str).to_owned();
         if let Part::New(tag) = &tag {
             probe = format!("{probe}:{tag}");
         }
@@ -120,12 +120,12 @@ impl ImageEntry {
 
     /// Its parts with the keys of a kustomization: what is new, and what goes.
     fn keys(&self) -> [(&'static str, Option<String>, bool); 3] {
-        let tag_goes = self.tag == Part::Unsaid && self.digest.new().is_some();
-        let digest_goes = self.digest == Part::Unsaid && self.tag.new().is_some();
+        let tag_goes = self.tag == Part::Unsaid && self.digest.given().is_some();
+        let digest_goes = self.digest == Part::Unsaid && self.tag.given().is_some();
         [
-            ("newName", self.new_name.new().cloned(), false),
-            ("newTag", self.tag.new().cloned(), tag_goes),
-            ("digest", self.digest.new().map(ToString::to_string), digest_goes),
+            ("newName", self.new_name.given().cloned(), false),
+            ("newTag", self.tag.given().cloned(), tag_goes),
+            ("digest", self.digest.given().map(ToString::to_string), digest_goes),
         ]
     }
 
@@ -192,16 +192,16 @@ pub(super) fn find(path: &str, stream: &Stream, entry: &ImageEntry, add: bool) -
             for (key, value, _) in &keys {
                 pairs.extend(value.as_deref().map(|value| (*key, value)));
             }
-            let value = Fresh::texts(&pairs);
+            let value = texts(&pairs);
             match &images {
                 Some(list) if list.node.items().is_some_and(|items| !items.is_empty()) => {
-                    matches.place(&label, list).append(&label, list, value, Side::Back);
+                    matches.place(&label, list).append(&label, list, value);
                 }
                 Some(list) => {
-                    matches.place(&label, list).replace(&label, list, Fresh::List(vec![value]));
+                    matches.place(&label, list).replace(&label, list, Value::List(vec![value]));
                 }
                 None => {
-                    let list = Fresh::List(vec![value]);
+                    let list = Value::List(vec![value]);
                     matches.place(&label, &root).insert(&label, &root, "images", list);
                 }
             }
@@ -231,7 +231,7 @@ fn change(entry: &ImageEntry, item: &At<'_>, label: &str, place: &mut Place) {
             (None, Some(new)) => {
                 // A name that is said again is no new one.
                 if !(key == "newName" && new == entry.name) {
-                    place.insert(label, item, key, Fresh::Text(new));
+                    place.insert(label, item, key, Value::Text(new));
                 }
             }
             (Some(old), None) if goes => place.remove(label, &old),

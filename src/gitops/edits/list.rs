@@ -13,12 +13,18 @@
 use serde_json::Value;
 
 use super::{Edit, EditError, Flag, Glob};
+use crate::yaml;
 
 impl Edit {
     /// Reads a list of edits, as JSON or YAML; `path` is its name in errors.
     pub fn list(path: &str, bytes: &[u8]) -> Result<Vec<Self>, EditError> {
         let fail = |problem: String| EditError::List { path: path.into(), problem };
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| fail(e.to_string()))?;
+        let text = std::str::from_utf8(bytes).map_err(|e| fail(format!("it is no text: {e}")))?;
+        let stream = yaml::parse(text).map_err(|e| fail(e.to_string()))?;
+        let [document] = &stream.documents[..] else {
+            return Err(fail("it is not one document".into()));
+        };
+        let value = yaml::to_json(text, document).map_err(|e| fail(e.to_string()))?;
         let Value::Array(entries) = value else {
             return Err(fail("it is not a list of edits".into()));
         };

@@ -7,6 +7,7 @@ use super::kustomize::ImageEntry;
 use super::strategic::Patch;
 use super::{Edit, EditError, Options, Target, Typing};
 use super::{argocd, helm, kubernetes, kustomize, marker, value};
+use crate::gitops::edit;
 use crate::yaml::Stream;
 
 /// An edit that lacks nothing.
@@ -14,6 +15,20 @@ pub(super) struct Ready<'a> {
     edit: &'a Edit,
     options: &'a Options,
     wants: Wants<'a>,
+}
+
+/// Why there is no telling where an edit belongs.
+pub(super) enum Unfound {
+    /// A sentence about it.
+    Sentence(String),
+    /// What the selection of paths says.
+    Path(edit::EditError),
+}
+
+impl From<String> for Unfound {
+    fn from(sentence: String) -> Self {
+        Self::Sentence(sentence)
+    }
 }
 
 /// What an edit wants, apart from its target.
@@ -55,40 +70,41 @@ impl<'a> Ready<'a> {
     }
 
     /// The places in a file that is YAML.
-    pub(super) fn find(&self, path: &str, text: &str, stream: &Stream) -> Result<Matches, String> {
+    pub(super) fn find(&self, path: &str, text: &str, stream: &Stream) -> Result<Matches, Unfound> {
         let (namespace, add) = (self.namespace(), self.add());
-        match (&self.edit.target, &self.wants) {
+        Ok(match (&self.edit.target, &self.wants) {
             (Target::Image { selector, .. }, Wants::Image(wanted)) => {
-                kubernetes::find(stream, selector, wanted, namespace, add)
+                kubernetes::find(stream, selector, wanted, namespace, add)?
             }
             (Target::Helm { prefix, .. }, Wants::Image(wanted)) => {
-                helm::find(stream, prefix, wanted, add)
+                helm::find(stream, prefix, wanted, add)?
             }
             (Target::Marker { policy, .. }, Wants::Image(wanted)) => {
-                marked(text, stream, policy, wanted)
+                marked(text, stream, policy, wanted)?
             }
             (Target::Kustomize(_), Wants::Entry(entry)) => {
-                Ok(kustomize::find(path, stream, entry, add))
+                kustomize::find(path, stream, entry, add)
             }
             (Target::ArgocdImage { app, .. }, Wants::Entry(entry)) => {
-                Ok(argocd::image(path, stream, app.as_ref(), entry, namespace, add))
+                argocd::image(path, stream, app.as_ref(), entry, namespace, add)
             }
             (Target::Parameter { app, name, value }, _) => {
-                Ok(argocd::parameter(path, stream, app.as_ref(), name, value, namespace, add))
+                argocd::parameter(path, stream, app.as_ref(), name, value, namespace, add)
             }
-            (Target::Chart { key, version }, _) => Ok(helm::chart(path, stream, key, version)),
+            (Target::Chart { key, version }, _) => helm::chart(path, stream, key, version),
             (Target::Value { value, typing, .. }, Wants::Path(wanted)) => {
-                value::find(stream, wanted, value, *typing, namespace, add)
+                value::find(text, stream, wanted, value, *typing, namespace, add)
+                    .map_err(Unfound::Path)?
             }
-            (Target::Patch(_), Wants::Patch(patch)) => {
-                super::strategic::find(stream, patch, namespace, add)
+            (Target::Patch(_), Wants::Patch(wanted)) => {
+                super::strategic::find(stream, wanted, namespace, add)
             }
-            _ => Err("it lacks what it wants".into()),
-        }
+            _ => return Err("it lacks what it wants".to_owned().into()),
+        })
     }
 
     /// The places in a file that is taken by its lines.
-    pub(super) fn find_lines(&self, text: &str) -> Result<Matches, String> {
+    pub(super) fn find_lines(&self, text: &str) -> Result<Matches, Unfound> {
         let mut matches = Matches::default();
         let (Target::Marker { policy, .. }, Wants::Image(wanted)) =
             (&self.edit.target, &self.wants)

@@ -11,10 +11,10 @@
 //! `--add`, as it is a name with a mistake in it as often as a new container.
 
 use super::at::At;
-use super::found::{Fresh, Matches, Place, Side, What};
+use super::found::{Matches, Place, What};
 use super::object::{Object, objects};
 use super::{Glob, Typing};
-use crate::yaml::{Content, Document, Node, Stream, Style, node_to_json, parse};
+use crate::yaml::{Content, Document, Node, Stream, Style, Value, node_to_json, parse};
 
 /// A patch that was read.
 pub(super) struct Patch<'a> {
@@ -79,20 +79,20 @@ impl<'a> Patch<'a> {
     }
 
     /// What the patch has at a node, without directives and what it removes.
-    fn fresh(&self, node: &Node) -> Fresh {
+    fn fresh(&self, node: &Node) -> Value {
         if let Some((text, typing)) = self.scalar(node) {
-            return if typing == Typing::Text { Fresh::Text(text) } else { Fresh::Plain(text) };
+            return if typing == Typing::Text { Value::Text(text) } else { Value::Raw(text) };
         }
         if let Some(items) = node.items() {
             let items = items.iter().filter(|item| directive(item).is_none());
-            return Fresh::List(items.map(|item| self.fresh(item)).collect());
+            return Value::List(items.map(|item| self.fresh(item)).collect());
         }
         let pairs = node.pairs().unwrap_or_default().iter();
         let pairs = pairs.filter_map(|(key, value)| {
             let key = key.scalar().filter(|key| !key.starts_with('$'))?;
             (!self.is_null(value)).then(|| (key.to_owned(), self.fresh(value)))
         });
-        Fresh::Map(pairs.collect())
+        Value::Map(pairs.collect())
     }
 }
 
@@ -102,9 +102,9 @@ pub(super) fn find(
     patch: &Patch<'_>,
     namespace: Option<&str>,
     add: bool,
-) -> Result<Matches, String> {
+) -> Matches {
     let mut matches = Matches::default();
-    let Some(root) = patch.root() else { return Ok(matches) };
+    let Some(root) = patch.root() else { return matches };
     let kind = root.get("kind").and_then(Node::scalar);
     let name = root.at(&["metadata", "name"]).and_then(Node::scalar);
     let glob = name.map(Glob::new);
@@ -130,7 +130,7 @@ pub(super) fn find(
             Err(Unfit(reason)) => matches.there(format!("{label}: {reason}")),
         }
     }
-    Ok(matches)
+    matches
 }
 
 /// The value of `$patch`.
@@ -242,7 +242,7 @@ impl Merge<'_> {
 
     fn insert(&mut self, object: &Object<'_>, at: &At<'_>, key: &str, value: &Node) {
         let fresh = self.patch.fresh(value);
-        self.makes |= matches!(fresh, Fresh::Map(_) | Fresh::List(_));
+        self.makes |= matches!(fresh, Value::Map(_) | Value::List(_));
         let label = self.label(object, at, Some(key));
         if at.is_mapping() && at.node.pairs().is_some_and(|pairs| !pairs.is_empty()) {
             self.place.insert(label, at, key, fresh);
@@ -250,7 +250,7 @@ impl Merge<'_> {
         }
         // An empty mapping, or several keys into it, are one change.
         let label = self.label(object, at, None);
-        if let Some(What::Replace(Fresh::Map(pairs))) = self
+        if let Some(What::Replace(Value::Map(pairs))) = self
             .place
             .actions
             .last_mut()
@@ -259,7 +259,7 @@ impl Merge<'_> {
         {
             pairs.push((key.to_owned(), fresh));
         } else {
-            self.place.replace(label, at, Fresh::Map(vec![(key.to_owned(), fresh)]));
+            self.place.replace(label, at, Value::Map(vec![(key.to_owned(), fresh)]));
         }
     }
 
@@ -272,10 +272,10 @@ impl Merge<'_> {
     ) -> Result<(), Unfit> {
         let whole = |merge: &mut Self| {
             let items = patch.iter().filter(|item| directive(item).is_none());
-            let items: Vec<Fresh> = items.map(|item| merge.patch.fresh(item)).collect();
+            let items: Vec<Value> = items.map(|item| merge.patch.fresh(item)).collect();
             let label = merge.label(object, at, None);
             if !merge.is_same(at.node, patch) {
-                merge.place.replace(label, at, Fresh::List(items));
+                merge.place.replace(label, at, Value::List(items));
             }
         };
         if patch.iter().any(|item| directive(item) == Some("replace") && keys(item) == 1) {
@@ -286,7 +286,7 @@ impl Merge<'_> {
             for item in patch.iter().filter_map(Node::scalar) {
                 if at.items().iter().all(|old| old.node.scalar() != Some(item)) {
                     let label = self.label(object, at, None);
-                    self.place.append(label, at, Fresh::Text(item.to_owned()), Side::Back);
+                    self.place.append(label, at, Value::Text(item.to_owned()));
                 }
             }
             return Ok(());
@@ -312,7 +312,7 @@ impl Merge<'_> {
                     _ if self.add => {
                         let label = format!("{}[{key}={value}]", self.label(object, at, None));
                         let fresh = self.patch.fresh(item);
-                        self.place.append(label, at, fresh, Side::Back);
+                        self.place.append(label, at, fresh);
                     }
                     _ => return Err(Unfit(no_item(at, name, key, value))),
                 }
