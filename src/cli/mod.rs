@@ -10,6 +10,7 @@ mod contexts;
 mod environment;
 mod exec;
 mod exit;
+mod git_clone;
 mod image_tag;
 mod info;
 mod output;
@@ -84,6 +85,8 @@ enum Command {
     Exec(Box<exec::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
+    /// Clone a git repository into a directory
+    GitClone(Box<git_clone::Flags>),
     /// Make the tag of an image, from the time, a commit or a version
     ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
@@ -136,6 +139,7 @@ pub fn run() -> ExitCode {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
         Command::Store(flags) => store::run(&global, &flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
         Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };

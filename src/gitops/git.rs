@@ -7,10 +7,14 @@ impl Classified for GitError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoReference { .. }
+            | Self::NoCommit { .. }
             | Self::NoSubdir { .. }
             | Self::Checksum { .. }
             | Self::NoFile { .. }
+            | Self::Unadvertised { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
+            Self::Ambiguous { .. } => Kind::Ambiguous,
+            Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
             Self::Status { status: 401 | 403, .. } => Kind::Auth,
             Self::Status { status: 404 | 410, .. } => Kind::Missing,
             // There is no such commit.
@@ -18,18 +22,29 @@ impl Classified for GitError {
                 Kind::NothingMatched
             }
             Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
-            Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
+            Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
+            Self::Ssh { source, .. } if source.is_input() => Kind::Input,
+            Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,
             Self::Net { .. }
             | Self::Status { .. }
             | Self::NotGit { .. }
             | Self::Protocol { .. }
             | Self::Pack { .. }
+            | Self::Lfs { .. }
             | Self::Unknown { .. }
             | Self::Ssh { .. } => Kind::Unreachable,
             Self::Path { .. } | Self::Module { .. } | Self::InTheWay { .. } => Kind::Input,
             Self::Submodule { source, .. } => source.kind(),
-            Self::Io { .. } => Kind::Output,
+            Self::NotEmpty { .. } | Self::Io { .. } => Kind::Output,
             Self::Stopped => Kind::Interrupted,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NotEmpty { .. } => vec!["--delete-existing empties it".to_owned()],
+            Self::Submodule { source, .. } => source.hints(),
+            _ => Vec::new(),
         }
     }
 }

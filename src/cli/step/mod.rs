@@ -2,6 +2,7 @@
 //!
 //! They need no store, no namespace and no home directory; they run as any uid.
 
+mod git;
 mod results;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ use crate::gitops::{Classified, Kind};
 use crate::net::{self, Http};
 use crate::report::{self, Mode, Sink};
 
+pub(super) use git::GitFlags;
 pub(super) use results::Results;
 
 /// What is printed to standard output when a step is done.

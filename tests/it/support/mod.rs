@@ -7,6 +7,7 @@ mod identity;
 mod image;
 mod meter;
 mod registry;
+pub(crate) mod ssh;
 mod web;
 mod workdir;
 mod yado;
