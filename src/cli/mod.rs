@@ -11,6 +11,7 @@ mod environment;
 mod exec;
 mod exit;
 mod git_clone;
+mod git_patch;
 mod image_tag;
 mod info;
 mod output;
@@ -87,6 +88,8 @@ enum Command {
     Store(store::Flags),
     /// Clone a git repository into a directory
     GitClone(Box<git_clone::Flags>),
+    /// Change an image or another value in files of a git repository
+    GitPatch(Box<git_patch::Flags>),
     /// Make the tag of an image, from the time, a commit or a version
     ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
@@ -140,6 +143,7 @@ pub fn run() -> ExitCode {
         Command::Exec(flags) => exec::run(&global, *flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::GitPatch(flags) => git_patch::run(&flags),
         Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };

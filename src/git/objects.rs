@@ -22,6 +22,11 @@ use crate::report::Event;
 /// The most that is held of one pack: it is memory.
 const MEMORY: u64 = 1 << 30;
 
+/// Whether a server will not give out what it was asked for.
+pub(super) fn refuses(error: &GitError) -> bool {
+    matches!(error, GitError::Refused { .. } | GitError::Unadvertised { .. })
+}
+
 /// How objects are had from a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Way {
@@ -42,6 +47,8 @@ pub(super) struct Objects {
     way: Way,
     /// Whether the server has refused trees of a depth.
     no_depth: bool,
+    /// Whether it has refused to leave anything out.
+    no_filter: bool,
 }
 
 impl Objects {
@@ -149,10 +156,22 @@ impl Source<'_> {
     }
 
     fn give_up_single(&self, error: &GitError) {
-        self.objects().way = Way::Whole;
+        let mut objects = self.objects();
+        (objects.way, objects.no_filter) = (Way::Whole, true);
+        drop(objects);
         self.note(&format!(
             "all of a commit is fetched, since it gives out no single files ({error})"
         ));
+    }
+
+    /// Whether something can be left out of a pack.
+    pub(super) fn filters(&self) -> bool {
+        self.server.can_fetch("filter") && !self.objects().no_filter
+    }
+
+    /// Nothing is left out from now on.
+    pub(super) fn give_up_filters(&self) {
+        self.objects().no_filter = true;
     }
 
     /// Fetches a commit with its root directory.
@@ -167,8 +186,8 @@ impl Source<'_> {
                 FetchRequest { wants: vec![id], depth: Some(1), filter, ..FetchRequest::default() };
             match self.fetch(&request).await {
                 // Some servers allow only a depth of 0.
-                Err(GitError::Refused { .. }) if depth > 0 => self.objects().no_depth = true,
-                Err(error @ GitError::Refused { .. }) => self.give_up_single(&error),
+                Err(error) if depth > 0 && refuses(&error) => self.objects().no_depth = true,
+                Err(error) if refuses(&error) => self.give_up_single(&error),
                 Err(error) => return Err(error),
                 Ok(_) => return self.all_here(&[id]),
             }
@@ -209,7 +228,7 @@ impl Source<'_> {
             let filter = Some(filter);
             let request = FetchRequest { wants, filter, ..FetchRequest::default() };
             match self.fetch(&request).await {
-                Err(error @ GitError::Refused { .. }) => self.give_up_single(&error),
+                Err(error) if refuses(&error) => self.give_up_single(&error),
                 Err(error) => return Err(error),
                 Ok(_) => return self.all_here(ids),
             }
@@ -264,3 +283,7 @@ impl Source<'_> {
         Ok(received)
     }
 }
+
+#[cfg(test)]
+#[path = "objects_tests.rs"]
+mod tests;

@@ -31,10 +31,12 @@ impl Classified for GitError {
             | Self::Protocol { .. }
             | Self::Pack { .. }
             | Self::Lfs { .. }
-            | Self::Unknown { .. }
             | Self::Ssh { .. } => Kind::Unreachable,
-            Self::Path { .. } | Self::Module { .. } | Self::InTheWay { .. } => Kind::Input,
-            Self::Submodule { source, .. } => source.kind(),
+            Self::Path { .. }
+            | Self::Module { .. }
+            | Self::InTheWay { .. }
+            | Self::SigningKey { .. } => Kind::Input,
+            Self::Submodule { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::NotEmpty { .. } | Self::Io { .. } => Kind::Output,
             Self::Stopped => Kind::Interrupted,
         }

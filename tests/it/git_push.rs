@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use yado::git::{
-    Author, Edit, Git, GitError, GitOptions, GitUrl, Head, Made, NewCommit, Push, PushOutcome,
-    Pushed, Remote, Update,
+    Author, Commit, Edit, Git, GitError, GitOptions, GitUrl, Head, Made, NewCommit, ObjectId, Push,
+    PushOutcome, Pushed, Remote, TreeEntry, Update,
 };
 use yado::net::{Http, Options, Retry};
 use yado::report::{Event, Sink};
@@ -416,4 +416,127 @@ fn removing_and_adding_keeps_trees_in_gits_order() {
     );
     app.git(["pull", "--quiet", "origin", "main"]);
     assert_eq!(app.git(["status", "--porcelain"]), "");
+}
+
+/// The same commits on each: three on `main`, and one beside them.
+fn furnish_history<'a>(server: &'a GitServer, name: &str) -> (GitRepository<'a>, Vec<String>) {
+    let app = furnish(server, name, &[]);
+    let mut commits = vec![app.served(["rev-parse", "main"])];
+    commits.push(app.write(FILE, "second\n").commit("second\n\nSource-Commit: abc"));
+    app.git(["checkout", "--quiet", "-b", "side", "HEAD~1"]);
+    let side = app.write("side", "x").commit("side");
+    app.git(["checkout", "--quiet", "main"]);
+    for n in 2..8 {
+        commits.push(app.write("n", n.to_string()).commit(&format!("commit {n}")));
+    }
+    commits.push(side);
+    (app, commits)
+}
+
+/// All that can be asked of a repository, and a push to it.
+fn everything(git: &Git, remote: &Remote, app: &GitRepository<'_>, commits: &[String]) {
+    let ids: Vec<ObjectId> = commits.iter().map(|id| ObjectId::parse(id).unwrap()).collect();
+    let [first @ .., last, side] = ids.as_slice() else { panic!("too few commits") };
+    run(async {
+        let head = git.open_branch(remote, "main").await.unwrap();
+        assert_eq!(head.id(), *last);
+        let file = head.read(&[FILE]).await.unwrap().pop().unwrap().unwrap();
+        assert_eq!(*file.bytes, b"second\n");
+        let subjects = |log: &[Commit]| {
+            log.iter().map(|c| c.subject().to_owned()).collect::<Vec<_>>().join(",")
+        };
+        let log = head.log(3).await.unwrap();
+        assert_eq!(subjects(&log), "commit 7,commit 6,commit 5");
+        let log = head.log(100).await.unwrap();
+        assert_eq!(
+            subjects(&log),
+            "commit 7,commit 6,commit 5,commit 4,commit 3,commit 2,second,first",
+        );
+        assert_eq!(log[6].trailer("source-commit").as_deref(), Some("abc"));
+
+        for (ancestor, commit, expected) in [
+            (&first[0], last, true),
+            (&first[2], last, true),
+            (last, last, true),
+            (last, &first[0], false),
+            (side, last, false),
+            (&first[0], side, true),
+            (&first[1], side, false),
+        ] {
+            let answer = git.is_ancestor(remote, ancestor, commit).await.unwrap();
+            assert_eq!(answer, expected, "{ancestor} {commit}");
+        }
+
+        let globbed = head.glob("teams/t1/*/prod/*.yaml").await.unwrap();
+        let expected: Vec<String> =
+            [1, 13, 19, 25, 7].map(|n| format!("teams/t1/app{n}/prod/kustomization.yaml")).into();
+        assert_eq!(globbed, expected);
+        let all = head.glob("**/kustomization.yaml").await.unwrap();
+        assert_eq!(all.len(), 60);
+        assert!(head.glob("**/none").await.unwrap().is_empty());
+        let names = |entries: Vec<TreeEntry>| {
+            let names = entries.into_iter().map(|e| String::from_utf8(e.name).unwrap());
+            names.collect::<Vec<_>>().join(",")
+        };
+        let listed = head.list("").await.unwrap().map(names);
+        assert_eq!(listed.as_deref(), Some("lib-x,lib.d,lib,link,n,run.sh,teams"));
+        let listed = head.list("teams/t1/app7/").await.unwrap().map(names);
+        assert_eq!(listed.as_deref(), Some("dev,prod"));
+        assert_eq!(head.list("none").await.unwrap(), None);
+
+        let edits = edits([(FILE, write("changed\n"))]);
+        let made = head.commit_with(&edits, &new("m"), None).await.unwrap().unwrap();
+        assert_eq!(push(git, remote, &head, &made).await.outcome, PushOutcome::Done);
+        let again = git.open_branch(remote, "main").await.unwrap();
+        assert_eq!(again.id(), made.commit.id);
+        assert!(git.is_ancestor(remote, &first[0], &again.id()).await.unwrap());
+    });
+    app.fsck();
+}
+
+#[test]
+fn servers_that_can_do_less_or_refuse_to() {
+    let server = GitServer::start();
+    let settings: [(&str, &str, &[(&str, &str)], &str); 7] = [
+        ("all", "", &[], "only what is needed"),
+        ("named", "", &[("uploadpack.allowRefInWant", "true")], "only what is needed"),
+        ("depth", "", &[("uploadpackfilter.tree.maxDepth", "0")], "only what is needed"),
+        ("tree", "", &[("uploadpackfilter.tree.allow", "false")], "gives out no single files ("),
+        ("filter", "", &[("uploadpack.allowFilter", "false")], "gives out no single files, so"),
+        ("old", "old/", &[], "gives out no single files, so"),
+        ("any", "old/", &[("uploadpack.allowAnySHA1InWant", "true")], "only what is needed"),
+    ];
+    for (name, path, settings, note) in settings {
+        let (app, commits) = furnish_history(&server, name);
+        for (key, value) in settings {
+            app.served(["config", key, value]);
+        }
+        let Client { git, notes } = client(&server);
+        everything(&git, &remote(&server.http(&format!("{path}{name}"))), &app, &commits);
+        assert!(notes.has(note), "{name}: {:?}", notes.0);
+    }
+}
+
+#[test]
+fn patterns_take_few_requests() {
+    let server = GitServer::start();
+    let app = furnish(&server, "app", &[]);
+    drop(app);
+    let (meter, url) = Meter::of(&server.http("app"));
+    for (pattern, requests) in [
+        ("run.sh", 3),
+        ("*.sh", 3),
+        ("teams/t1/app7/prod/*.yaml", 7),
+        ("**/*.yaml", 4),
+        ("teams/*/**/kustomization.yaml", 5),
+    ] {
+        let Client { git, .. } = client(&server);
+        let found = run(async {
+            let remote = remote(&url);
+            let head = git.open_branch(&remote, "main").await.unwrap();
+            head.glob(pattern).await.unwrap()
+        });
+        assert!(!found.is_empty());
+        assert_eq!(meter.counted().requests.len(), requests, "{pattern}");
+    }
 }

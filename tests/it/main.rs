@@ -21,6 +21,7 @@ mod figures;
 mod git;
 mod git_clone;
 mod git_push;
+mod git_sign;
 mod git_ssh;
 mod harness;
 mod hostile;
