@@ -129,37 +129,37 @@ struct Seen {
 
 impl Seen {
     fn collect(&mut self, text: &str, node: &Node) {
-        let here = column(text, node.span.start);
         match &node.content {
-            Content::Mapping { pairs, flow } => {
+            Content::Mapping { pairs, flow: false } => {
+                let here = column(text, node.span.start);
                 for (_, value) in pairs {
                     self.collect(text, value);
-                    let distance = column(text, value.span.start).checked_sub(here);
-                    let Some(distance) = distance.filter(|_| !flow) else { continue };
+                    let distance = || column(text, value.span.start).saturating_sub(here);
                     match value.content {
-                        Content::Mapping { flow: false, .. } if distance > 0 => {
-                            *self.steps.entry(distance).or_default() += 1;
+                        Content::Mapping { flow: false, .. } => {
+                            *self.steps.entry(distance().max(1)).or_default() += 1;
                         }
                         Content::Sequence { flow: false, .. } => {
-                            *self.sequences.entry(distance).or_default() += 1;
+                            *self.sequences.entry(distance()).or_default() += 1;
                         }
                         _ => {}
                     }
                 }
             }
-            Content::Sequence { items, flow } => {
+            Content::Sequence { items, flow: false } => {
                 for item in items {
                     self.collect(text, item);
                     let start = item.outer().start;
                     let between = &text[line_start(text, start)..start];
                     // Of `- a`, not of what begins on a line of its own.
-                    if !flow && between.trim_end().ends_with('-') {
+                    if between.trim_end().ends_with('-') {
                         let distance = between.len() - between.trim_end().len() + 1;
                         *self.dashes.entry(distance).or_default() += 1;
                     }
                 }
             }
-            Content::Scalar { .. } | Content::Alias { .. } => {}
+            // In brackets there are only brackets.
+            _ => {}
         }
     }
 }

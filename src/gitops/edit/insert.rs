@@ -132,7 +132,7 @@ fn in_block(
     }
     let last = ends.last().map_or(node.span.end, |(_, end)| *end);
     let end = line_end(text, last);
-    if end == text.len() && ends_in_block_scalar(node) {
+    if end == text.len() && last_block_scalar(node).is_some() {
         let reason = "the block scalar in front of it is the end of the file and has no line break";
         let problem = Problem::Unsupported { path: show(path), reason };
         return Err(file.error(last, problem));
@@ -140,17 +140,15 @@ fn in_block(
     Ok(vec![(end..end, format!("{}{margin}{written}", layout.newline))])
 }
 
-/// Whether the last thing in a node is a block scalar.
-fn ends_in_block_scalar(node: &Node) -> bool {
+/// The block scalar that is the last thing in a node.
+pub(super) fn last_block_scalar(node: &Node) -> Option<&Node> {
     match &node.content {
-        Content::Scalar { style, .. } => matches!(style, Style::Literal | Style::Folded),
-        Content::Alias { .. } => false,
-        Content::Sequence { items, flow } => {
-            !flow && items.last().is_some_and(ends_in_block_scalar)
+        Content::Scalar { style: Style::Literal | Style::Folded, .. } => Some(node),
+        Content::Sequence { items, .. } => items.last().and_then(last_block_scalar),
+        Content::Mapping { pairs, .. } => {
+            pairs.last().and_then(|(_, value)| last_block_scalar(value))
         }
-        Content::Mapping { pairs, flow } => {
-            !flow && pairs.last().is_some_and(|(_, value)| ends_in_block_scalar(value))
-        }
+        Content::Scalar { .. } | Content::Alias { .. } => None,
     }
 }
 
@@ -162,11 +160,7 @@ fn in_flow(
     path: &[Key],
 ) -> Result<Vec<Splice>, EditError> {
     let text = file.text;
-    if !text[node.span.start..].starts_with(['[', '{']) {
-        let reason = "it is a pair without braces";
-        let problem = Problem::Unsupported { path: show(path), reason };
-        return Err(file.error(node.span.start, problem));
-    }
+    has_brackets(file, node, path)?;
     let context = if file.json { Context::Json } else { Context::Flow };
     let ends = members(node);
     let written = match new {
@@ -206,6 +200,16 @@ fn in_flow(
         (false, true) => vec![(behind..behind, format!(" {written},"))],
         (false, false) => vec![(last_end..last_end, format!(", {written}"))],
     })
+}
+
+/// That a flow collection is no single pair, as in `[a: b]`.
+pub(super) fn has_brackets(file: &File<'_>, node: &Node, path: &[Key]) -> Result<(), EditError> {
+    if file.text[node.span.start..].starts_with(['[', '{']) {
+        return Ok(());
+    }
+    let reason = "it is a pair without braces";
+    let problem = Problem::Unsupported { path: show(path), reason };
+    Err(file.error(node.span.start, problem))
 }
 
 /// What is between the keys and the values of a flow mapping.

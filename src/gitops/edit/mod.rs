@@ -49,3 +49,8 @@ pub use change::{Action, Change, Key, show};
 pub use error::{EditError, Problem};
 pub use path::{PathError, PathExpr, assignment};
 pub use select::{Target, select};
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod random;

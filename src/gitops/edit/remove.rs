@@ -1,7 +1,7 @@
 //! Keys with their values, and items, go with their lines and the comment behind them.
 
 use super::apply::Splice;
-use super::insert::members;
+use super::insert::{has_brackets, last_block_scalar, members};
 use super::resolve::{File, is_flow};
 use super::{EditError, Key, Problem, replace, show};
 use crate::yaml::{Content, Node, Value, line_end, line_start, skip_blank};
@@ -26,6 +26,7 @@ pub(super) fn remove(
         return Err(file.error(found.node.span.start, Problem::Wrong { path: show(path) }));
     };
     if is_flow(parent) {
+        has_brackets(file, parent, path)?;
         return Ok(from_flow(file.text, parent, index));
     }
     if members(parent).len() == 1 {
@@ -61,6 +62,10 @@ fn from_block(text: &str, parent: &Node, index: usize) -> std::ops::Range<usize>
     let line = line_start(text, start);
     if text[line..start].trim().is_empty() {
         let behind = behind_break(text, end);
+        // What follows must not become part of a block scalar in front, nor lose it its last line.
+        if let Some(keeps) = block_scalar_before(text, parent, index) {
+            return line..behind_content(text, behind, start - line, keeps);
+        }
         // At the end of a text without a line break there, the one in front goes.
         if behind == end && end == text.len() {
             let before = text[..line].strip_suffix('\n').unwrap_or(&text[..line]);
@@ -71,6 +76,38 @@ fn from_block(text: &str, parent: &Node, index: usize) -> std::ops::Range<usize>
     // The first of them stands behind a dash; the second comes into its place.
     let next = start_of(index + 1);
     if text[end..next].contains('#') { start..end } else { start..next }
+}
+
+/// Whether the block scalar that is right in front of a member keeps all empty lines behind it.
+fn block_scalar_before(text: &str, parent: &Node, index: usize) -> Option<bool> {
+    let before = match &parent.content {
+        Content::Sequence { items, .. } => items.get(index.checked_sub(1)?)?,
+        Content::Mapping { pairs, .. } => &pairs.get(index.checked_sub(1)?)?.1,
+        Content::Scalar { .. } | Content::Alias { .. } => return None,
+    };
+    let scalar = last_block_scalar(before)?;
+    let header = &text[scalar.span.start..line_end(text, scalar.span.start)];
+    Some(header.split([' ', '\t']).next().is_some_and(|word| word.contains('+')))
+}
+
+/// Behind the lines at `at` that a block scalar would take: comments further from the left than
+/// `indent`, and empty lines in front of them or, if it keeps these, all of them.
+fn behind_content(text: &str, at: usize, indent: usize, keeps: bool) -> usize {
+    let (mut at, mut behind) = (at, at);
+    while at < text.len() {
+        let end = line_end(text, at);
+        let line = &text[at..end];
+        let content = line.trim_start_matches([' ', '\t']);
+        let comment = content.starts_with('#') && line.len() - content.len() > indent;
+        if !content.is_empty() && !comment {
+            break;
+        }
+        at = behind_break(text, end);
+        if comment || keeps {
+            behind = at;
+        }
+    }
+    behind
 }
 
 /// Behind the line break at `at`.

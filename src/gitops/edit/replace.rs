@@ -2,9 +2,11 @@
 
 use super::apply::Splice;
 use super::resolve::{File, Located, is_flow};
-use super::scalar::{absent, context};
+use super::scalar::{absent, check_tag, context};
 use super::{EditError, Key};
-use crate::yaml::{Content, Context, Layout, Node, Value, column, line_end, skip_blank};
+use crate::yaml::{
+    Content, Context, Layout, Node, Value, column, line_end, line_start, skip_blank,
+};
 
 /// What replaces a node by a collection, or by anything if it is one.
 pub(super) fn replace(
@@ -14,6 +16,7 @@ pub(super) fn replace(
     value: &Value,
 ) -> Result<Vec<Splice>, EditError> {
     let (text, node) = (file.text, found.node);
+    check_tag(file, node, path, value)?;
     let near = found.parent.unwrap_or(node);
     let layout = Layout::of(text, &file.stream, near);
     let context = context(file, found);
@@ -25,17 +28,20 @@ pub(super) fn replace(
             (node.span.clone(), inline)
         }]);
     }
+    if node.is_absent() {
+        // That there is a place for it.
+        absent(file, found, path, "")?;
+    }
     let block = is_block(node);
     // One of the same kind keeps its indentation.
-    let same = matches!(
-        (&node.content, value),
-        (Content::Sequence { .. }, Value::List(items)) if !items.is_empty()
-    ) || matches!(
-        (&node.content, value),
-        (Content::Mapping { .. }, Value::Map(pairs)) if !pairs.is_empty()
-    );
+    let same = match (&node.content, value) {
+        (Content::Sequence { .. }, Value::List(_)) | (Content::Mapping { .. }, Value::Map(_)) => {
+            is_many(value)
+        }
+        _ => false,
+    };
     let Some(head) = head(text, found) else {
-        return Ok(vec![(node.span.clone(), root(&layout, value))]);
+        return Ok(vec![(node.span.clone(), root(text, &layout, node, value))]);
     };
     if block && same {
         let lines = layout.lines(value, column(text, node.span.start));
@@ -44,6 +50,11 @@ pub(super) fn replace(
     let indent = found.parent.map_or(0, |parent| column(text, parent.span.start));
     let behind = match found.key {
         Some(_) => layout.behind_key(value, indent),
+        // Behind an anchor or a tag nothing begins that has lines.
+        None if is_many(value) && (node.anchor.is_some() || node.tag.is_some()) => {
+            let indent = found.parent.map_or(0, |_| indent + 2);
+            format!("{}{}", layout.newline, layout.lines(value, indent))
+        }
         None => layout.behind_dash(value, indent),
     };
     // The comment on the line of the key stays there.
@@ -60,6 +71,15 @@ pub(super) fn replace(
         }
         _ => vec![(head..node.span.end, behind)],
     })
+}
+
+/// Whether a value takes lines of its own.
+fn is_many(value: &Value) -> bool {
+    match value {
+        Value::List(items) => !items.is_empty(),
+        Value::Map(pairs) => !pairs.is_empty(),
+        Value::Text(_) | Value::Raw(_) => false,
+    }
 }
 
 fn is_block(node: &Node) -> bool {
@@ -89,10 +109,12 @@ fn head(text: &str, found: &Located<'_>) -> Option<usize> {
 }
 
 /// All of a document.
-fn root(layout: &Layout, value: &Value) -> String {
-    match value {
-        Value::Map(pairs) if pairs.is_empty() => "{}".to_owned(),
-        Value::List(items) if items.is_empty() => "[]".to_owned(),
-        value => layout.lines(value, 0),
+fn root(text: &str, layout: &Layout, node: &Node, value: &Value) -> String {
+    if !is_many(value) {
+        return layout.inline(value, Context::Block);
     }
+    let lines = layout.lines(value, 0);
+    // Behind `---` nothing begins that has lines.
+    let before = &text[line_start(text, node.span.start)..node.span.start];
+    if before.trim().is_empty() { lines } else { format!("{}{lines}", layout.newline) }
 }

@@ -63,11 +63,18 @@ fn not_scalar(node: &Node, path: &[Key]) -> Problem {
 }
 
 /// A tag stays, so the value must be one of its type.
-fn check_tag(file: &File<'_>, node: &Node, path: &[Key], value: &Value) -> Result<(), EditError> {
+pub(super) fn check_tag(
+    file: &File<'_>,
+    node: &Node,
+    path: &[Key],
+    value: &Value,
+) -> Result<(), EditError> {
     let Some(tag) = &node.tag else { return Ok(()) };
     let fits = match (tag.name.strip_prefix(CORE), value) {
         (Some(kind), Value::Text(_)) => kind == "str",
-        (Some(_), _) => false,
+        (Some(kind), Value::List(_)) => kind == "seq",
+        (Some(kind), Value::Map(_)) => kind == "map",
+        (Some(_), Value::Raw(_)) => false,
         (None, Value::Raw(_)) => tag.name != "!",
         (None, _) => true,
     };
@@ -103,7 +110,9 @@ pub(super) fn absent(
     let colon = match (found.key, before) {
         (Some(_), Some(':')) | (None, _) => "",
         _ if properties => "",
-        _ if found.in_flow() => ":",
+        // A colon that touches an alias would be part of its name.
+        (Some(key), _) if found.in_flow() && key.scalar().is_none() => " :",
+        (Some(key), _) if found.in_flow() && !key.is_absent() => ":",
         _ => {
             let reason = "it is a key without a colon";
             let problem = Problem::Unsupported { path: show(path), reason };

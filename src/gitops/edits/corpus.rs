@@ -100,7 +100,13 @@ impl Case {
     fn makes(&self) -> bool {
         let patch = |edit: &Edit| edit.flag == Flag::StrategicPatch;
         let goes = ["kustomize-digest-goes", "kustomize-tag-goes", "kustomize-digest"];
-        let appears = ["star", "kustomize-tag-and-digest", "kustomize-new-name", "set-raw-null"];
+        let appears = [
+            "set-over-alias",
+            "star",
+            "kustomize-tag-and-digest",
+            "kustomize-new-name",
+            "set-raw-null",
+        ];
         self.options.add
             || self.edits.as_ref().is_ok_and(|edits| edits.iter().any(patch))
             || goes.iter().chain(&appears).any(|name| self.name.starts_with(name))

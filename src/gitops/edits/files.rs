@@ -231,7 +231,7 @@ impl<'a> File<'a> {
             };
         for action in actions {
             let new = match &action.what {
-                What::Set(text, _) => Some(text.clone()),
+                What::Set(text, _) | What::Inside { new: text, .. } => Some(text.clone()),
                 What::Replace(value) | What::Insert(_, value) | What::Append(value) => {
                     Some(shown(value))
                 }

@@ -69,6 +69,13 @@ impl Action {
 pub(super) enum What {
     /// The scalar gets a new text.
     Set(String, Typing),
+    /// The scalar is a text with YAML in it, of which a part gets a new text.
+    Inside {
+        /// All of the text.
+        whole: String,
+        /// The part.
+        new: String,
+    },
     /// The node becomes something else.
     Replace(Value),
     /// The mapping gets another key, behind the others.
@@ -163,6 +170,15 @@ impl Place {
         typing: Typing,
     ) {
         self.act(label, at, What::Set(text, typing));
+    }
+
+    /// A part of the scalar gets a new text.
+    pub(super) fn inside(&mut self, at: &At<'_>, old: String, what: What) {
+        let label = self.label.clone();
+        self.act(label, at, what);
+        if let Some(last) = self.actions.last_mut() {
+            last.old = Some(old);
+        }
     }
 
     /// The node becomes something else.

@@ -17,93 +17,103 @@ use crate::yaml::{Stream, Value};
 const KNATIVE: &str = "user-container";
 
 /// A container, whatever its kind calls it.
-struct Container<'a> {
+pub(super) struct Container<'a> {
     object: Object<'a>,
     /// What it is: `container`, `initContainer`, `step`, …
     role: &'static str,
     name: String,
     /// The mapping that it is.
     at: At<'a>,
-    image: Option<At<'a>>,
+    /// Its image.
+    pub(super) image: Option<At<'a>>,
 }
 
-/// The images of a file that a selector means.
-pub(super) fn find(
-    stream: &Stream,
-    selector: &ImageSelector,
-    wanted: &Wanted,
-    namespace: Option<&str>,
-    add: bool,
-) -> Result<Matches, String> {
-    let mut matches = Matches::default();
-    for object in objects(stream) {
-        if let ImageSelector::Container { kind, name, container } = selector
-            && let Some(path) = container.as_str().strip_prefix('.')
-        {
-            let node = at_path(&object.at, path).filter(|at| at.node.scalar().is_some());
-            match node.filter(|_| object.is_selected(kind.as_deref(), name.as_ref(), namespace)) {
-                Some(image) => {
-                    let label = format!("{} {path}", object.label());
-                    let new = wanted.over(image.node.scalar().unwrap_or_default())?;
-                    matches.set(&label, &image, new, Typing::Text);
-                }
-                None => matches.there(object.label()),
+/// What is looked for.
+pub(super) struct Search<'s> {
+    /// Which images.
+    pub(super) selector: &'s ImageSelector,
+    /// What they become.
+    pub(super) wanted: &'s Wanted,
+    /// In which namespace.
+    pub(super) namespace: Option<&'s str>,
+    /// Whether a container without an image gets one.
+    pub(super) add: bool,
+}
+
+impl Search<'_> {
+    /// The images of a file that are meant.
+    pub(super) fn find(&self, stream: &Stream, matches: &mut Matches) -> Result<(), String> {
+        for object in objects(stream) {
+            if let ImageSelector::Container { kind, name, container } = self.selector
+                && let Some(path) = container.as_str().strip_prefix('.')
+            {
+                let selected = object.is_selected(kind.as_deref(), name.as_ref(), self.namespace);
+                self.by_path(&object, path, selected, matches)?;
+                continue;
             }
-            continue;
+            let mut containers = Vec::new();
+            walk(&object, &object.at, "", &mut containers);
+            if containers.is_empty() {
+                without_containers(&object, self.selector, matches);
+            }
+            for container in containers {
+                self.meet(&container, matches)?;
+            }
         }
-        let mut containers = Vec::new();
-        walk(&object, &object.at, "", &mut containers);
-        if containers.is_empty() {
-            without_containers(&object, selector, &mut matches);
-        }
-        for container in containers {
-            container.meet(selector, wanted, namespace, add, &mut matches)?;
-        }
+        Ok(())
     }
-    Ok(matches)
-}
 
-impl Container<'_> {
-    fn meet(
+    fn by_path(
         &self,
-        selector: &ImageSelector,
-        wanted: &Wanted,
-        namespace: Option<&str>,
-        add: bool,
+        object: &Object<'_>,
+        path: &str,
+        selected: bool,
         matches: &mut Matches,
     ) -> Result<(), String> {
-        let label = format!("{} {} {}", self.object.label(), self.role, self.name);
-        let image = self.image.as_ref().and_then(|at| Some((at, at.node.scalar()?)));
-        let is_meant = match selector {
+        let keys: Vec<&str> = path.split('.').collect();
+        let image = object.at.at(&keys).filter(|_| selected);
+        match image.as_ref().and_then(|at| Some((at, at.node.scalar()?))) {
+            Some((at, old)) => {
+                let label = format!("{} {path}", object.label());
+                matches.set(&label, at, self.wanted.over(old)?, Typing::Text);
+            }
+            None => matches.there(object.label()),
+        }
+        Ok(())
+    }
+
+    /// Decides about one container.
+    pub(super) fn meet(
+        &self,
+        container: &Container<'_>,
+        matches: &mut Matches,
+    ) -> Result<(), String> {
+        let Container { object, role, name: called, at, image } = container;
+        let label = format!("{} {role} {called}", object.label());
+        let old = image.as_ref().and_then(|at| Some((at, at.node.scalar()?)));
+        let is_meant = match self.selector {
             ImageSelector::Container { kind, name, container } => {
-                self.object.is_selected(kind.as_deref(), name.as_ref(), namespace)
-                    && container.matches(&self.name)
+                object.is_selected(kind.as_deref(), name.as_ref(), self.namespace)
+                    && container.matches(called)
             }
             ImageSelector::Repository(repository) => {
-                self.object.is_selected(None, None, namespace)
-                    && image.is_some_and(|(_, old)| Parts::of(old).is_of(repository))
+                object.is_selected(None, None, self.namespace)
+                    && old.is_some_and(|(_, old)| Parts::of(old).is_of(repository))
             }
         };
-        match image {
+        match old {
             Some((_, old)) if !is_meant => matches.there(format!("{label}: {old}")),
-            Some((at, old)) => {
-                let new = wanted.over(old)?;
-                matches.set(&label, at, new, Typing::Text);
+            Some((image, old)) => {
+                matches.set(&label, image, self.wanted.over(old)?, Typing::Text);
             }
-            None if is_meant && add && self.image.is_none() => {
-                let new = Value::Text(wanted.over("")?);
-                matches.place(&label, &self.at).insert(&label, &self.at, "image", new);
+            None if is_meant && self.add && image.is_none() => {
+                let new = Value::Text(self.wanted.over("")?);
+                matches.place(&label, at).insert(&label, at, "image", new);
             }
             None => matches.there(format!("{label}, which has no image here")),
         }
         Ok(())
     }
-}
-
-/// The node at keys with dots between them.
-fn at_path<'a>(at: &At<'a>, path: &str) -> Option<At<'a>> {
-    let keys: Vec<&str> = path.split('.').collect();
-    at.at(&keys)
 }
 
 /// All containers below a node. An object inside of the object, such as the template of a
@@ -144,7 +154,8 @@ fn walk<'a>(object: &Object<'a>, at: &At<'a>, parent: &str, found: &mut Vec<Cont
     }
 }
 
-fn container<'a>(
+/// A container of an object.
+pub(super) fn container<'a>(
     object: &Object<'a>,
     role: &'static str,
     name: String,

@@ -79,7 +79,7 @@ fn entry(value: &Value) -> Result<Edit, String> {
         }
     }
     let edit = edit.ok_or("it says no edit, such as set-image")?;
-    Ok(Edit { paths, namespace, pin, all, add, ..edit })
+    Ok(Edit { paths, namespace, all, add, pin, ..edit })
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ pub(super) fn in_lines(text: &str) -> Vec<Marker> {
                 .filter_map(|(at, _)| {
                     Marker::parse(&content[at + 1..], start + at..start + content.len())
                 })
-                .last(),
+                .next_back(),
         );
         start += line.len();
     }
@@ -236,11 +236,7 @@ mod tests {
             let markers = in_lines(&text);
             assert_eq!(markers.len(), 1, "{line}");
             let found = value(&text, &markers[0]).map(|value| text[value.span].to_owned());
-            assert_eq!(
-                found.as_deref(),
-                expected.map_err(str::to_owned).as_deref().map_err(|e| e),
-                "{line}"
-            );
+            assert_eq!(found.as_deref(), expected.map_err(str::to_owned).as_deref(), "{line}");
         }
     }
 }

@@ -3,10 +3,11 @@
 use super::at::At;
 use super::found::Matches;
 use super::image::Wanted;
+use super::kubernetes::Search;
 use super::kustomize::ImageEntry;
 use super::strategic::Patch;
 use super::{Edit, EditError, Options, Target, Typing};
-use super::{argocd, helm, kubernetes, kustomize, marker, value};
+use super::{argocd, helm, inline, kustomize, marker, value};
 use crate::gitops::edit;
 use crate::yaml::Stream;
 
@@ -74,7 +75,15 @@ impl<'a> Ready<'a> {
         let (namespace, add) = (self.namespace(), self.add());
         Ok(match (&self.edit.target, &self.wants) {
             (Target::Image { selector, .. }, Wants::Image(wanted)) => {
-                kubernetes::find(stream, selector, wanted, namespace, add)?
+                let search = Search { selector, wanted, namespace, add };
+                let mut matches = Matches::default();
+                for root in At::roots(stream) {
+                    if kustomize::is_kustomization(path, &root) {
+                        inline::find(&root, &search, &mut matches)?;
+                    }
+                }
+                search.find(stream, &mut matches)?;
+                matches
             }
             (Target::Helm { prefix, .. }, Wants::Image(wanted)) => {
                 helm::find(stream, prefix, wanted, add)?

@@ -23,6 +23,7 @@ fn change(action: &Action) -> Change {
             let value = if raw { Value::Raw(text.clone()) } else { Value::Text(text.clone()) };
             Change::set(document, path, value)
         }
+        What::Inside { whole, .. } => Change::set(document, path, Value::Text(whole.clone())),
         What::Replace(value) => Change::set(document, path, value.clone()),
         What::Insert(key, value) => {
             path.push(Key::Name(key.clone()));
