@@ -11,6 +11,9 @@ mod contexts;
 mod environment;
 mod exec;
 mod exit;
+mod git_clone;
+mod git_patch;
+mod image_tag;
 mod info;
 mod output;
 mod place;
@@ -90,6 +93,12 @@ enum Command {
     Sync(Box<sync::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
+    /// Clone a git repository into a directory
+    GitClone(Box<git_clone::Flags>),
+    /// Change an image or another value in files of a git repository
+    GitPatch(Box<git_patch::Flags>),
+    /// Make the tag of an image, from the time, a commit or a version
+    ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
     Info,
 }
@@ -142,6 +151,9 @@ pub fn run() -> ExitCode {
         Command::Rollout(flags) => rollout::run(*flags),
         Command::Sync(flags) => sync::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::GitPatch(flags) => git_patch::run(&flags),
+        Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };
     match done {

@@ -40,6 +40,12 @@ impl Commit {
         let committed = field(&head, "committer ")?.rsplit(' ').nth(1)?.parse().ok()?;
         Some(Self { tree, committed })
     }
+
+    /// The commits before it.
+    pub(super) fn parents(bytes: &[u8]) -> Vec<ObjectId> {
+        let head = head(bytes);
+        head.lines().filter_map(|line| ObjectId::parse(line.strip_prefix("parent ")?)).collect()
+    }
 }
 
 /// What an annotated tag leads to.

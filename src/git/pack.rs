@@ -119,6 +119,12 @@ impl Pack {
         self.find(id).map(|entry| entry.kind)
     }
 
+    /// The objects of this kind whose ids begin with `short`.
+    pub(super) fn beginning(&self, short: &str, kind: Kind) -> Vec<ObjectId> {
+        let ids = self.entries.iter().filter(|entry| entry.kind == kind).map(|entry| entry.id);
+        ids.filter(|id| id.to_string().starts_with(short)).collect()
+    }
+
     fn find(&self, id: &ObjectId) -> Option<&Entry> {
         self.entries.binary_search_by(|entry| entry.id.cmp(id)).ok().map(|at| &self.entries[at])
     }

@@ -71,7 +71,7 @@ fn listed(server: &Server, prefixes: &[String]) -> References {
 
 /// What a server leaves out of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filter {
+pub enum Filter {
     /// All files.
     NoBlobs,
     /// Files of more than so many bytes.
@@ -135,7 +135,26 @@ pub(super) async fn fetch(
         Version::Two => message.finish(),
         Version::One => message.unfinished(),
     };
-    transport.send(server, message).await
+    transport.send(server, message).await.map_err(|error| unadvertised(server, error))
+}
+
+/// What a server of version 1 says of an object that it does not give out is an error of its own,
+/// so that the caller may ask for what it does give out.
+fn unadvertised(server: &Server, error: GitError) -> GitError {
+    let text = match &error {
+        GitError::Refused { message, .. } => message.clone(),
+        GitError::Ssh { source, .. } => source.to_string(),
+        _ => return error,
+    };
+    let refuses = text.contains("not our ref") || text.contains("unadvertised object");
+    if server.version == Version::Two || !refuses {
+        return error;
+    }
+    let mut words = text.split(|c: char| !c.is_ascii_hexdigit());
+    match words.find_map(ObjectId::parse) {
+        Some(id) => GitError::Unadvertised { remote: server.name.clone(), id },
+        None => error,
+    }
 }
 
 /// The command of version 2.
@@ -225,7 +244,10 @@ pub(super) async fn receive(
 ) -> Result<Received, GitError> {
     let received = match server.version {
         Version::Two => sections(server, &mut answer).await?,
-        Version::One => acknowledged(server, &mut answer).await?,
+        Version::One => {
+            let before = acknowledged(server, &mut answer).await;
+            before.map_err(|error| unadvertised(server, error))?
+        }
     };
     loop {
         match answer.next().await? {
@@ -239,7 +261,7 @@ pub(super) async fn receive(
                 Some(Band::Data(data)) => sink(data)?,
                 Some(Band::Progress(_)) => {}
                 Some(Band::Fatal(message)) => {
-                    return Err(GitError::Refused { remote: server.name.clone(), message });
+                    return Err(server.refused(&message));
                 }
                 None => return Err(server.protocol("a part of the pack has no known channel")),
             },

@@ -17,12 +17,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderValue;
 
 use super::GitOptions;
+use super::credentials;
 use super::error::GitError;
 use super::id::ObjectFormat;
 use super::packet::Message;
 use super::refs::Reference;
+use super::ssh::Ssh;
 use super::url::Remote;
 use crate::net::{self, Http, NetError, Url};
+use crate::report::Sink;
 use answer::Source;
 use stream::Line;
 
@@ -72,6 +75,8 @@ pub(super) struct Server {
     /// Which messages it understands.
     pub(super) version: Version,
     capabilities: Vec<String>,
+    /// What is not to be repeated when it says it.
+    secrets: Arc<[String]>,
     /// What it has listed by itself, which version 1 does.
     pub(super) references: Vec<Reference>,
     /// A stream whose next message may come.
@@ -128,6 +133,12 @@ impl Server {
         GitError::Protocol { remote: self.name.clone(), problem: problem.into() }
     }
 
+    /// An error in the server's own words.
+    pub(super) fn refused(&self, message: &str) -> GitError {
+        let message = credentials::redact(message.trim(), &self.secrets);
+        GitError::Refused { remote: self.name.clone(), message }
+    }
+
     fn take_idle(&self) -> Option<Line> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -138,13 +149,17 @@ impl Server {
 pub(super) struct Transport {
     http: Http,
     options: GitOptions,
+    ssh: Ssh,
+    secrets: Arc<[String]>,
     requests: AtomicU64,
     known: Mutex<Vec<(Remote, Option<Url>, Server)>>,
 }
 
 impl Transport {
-    pub(super) fn new(http: Http, options: GitOptions) -> Self {
-        Self { http, options, requests: AtomicU64::new(0), known: Mutex::default() }
+    pub(super) fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
+        let ssh = Ssh::new(options.ssh.clone(), sink);
+        let secrets = options.secrets().into();
+        Self { http, options, ssh, secrets, requests: AtomicU64::new(0), known: Mutex::default() }
     }
 
     /// Requests and connections so far.
@@ -154,6 +169,11 @@ impl Transport {
 
     fn count(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What requests are sent with that are none of git's protocol.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
     }
 
     /// How often and after how long a fetch is repeated.
@@ -194,19 +214,30 @@ impl Transport {
         origin: Option<&Url>,
         service: Service,
     ) -> Result<Server, GitError> {
+        let rewritten = self.options.rewritten(remote);
+        let origin_rewritten = origin.map(|url| self.options.rewritten(&Remote::Http(url.clone())));
+        let origin = match &origin_rewritten {
+            Some(Remote::Http(url)) => Some(url),
+            _ => None,
+        };
         let mut server = Server {
-            remote: remote.clone(),
+            remote: rewritten.clone(),
             name: remote.to_string(),
             authorization: None,
             service,
             version: Version::One,
             capabilities: Vec::new(),
+            secrets: self.secrets.clone(),
             references: Vec::new(),
             idle: Arc::default(),
         };
-        let answer = match remote {
+        let answer = match &rewritten {
             Remote::Http(url) => {
                 server.authorization = self.authorization(url, origin)?;
+                if let Some(header) = server.authorization.as_ref().and_then(|h| h.to_str().ok()) {
+                    let own = credentials::secrets_of(header).into_iter();
+                    server.secrets = own.chain(self.secrets.iter().cloned()).collect();
+                }
                 self.advertisement(&mut server, url).await?
             }
             _ => Answer::new(&server, Source::Stream(self.dial(&server).await?)),
@@ -254,6 +285,7 @@ pub(super) fn is_transient(error: &GitError) -> bool {
     match error {
         GitError::Net { source, .. } => source.is_transient(),
         GitError::Status { status, .. } => net::is_transient(*status),
+        GitError::Ssh { source, .. } => source.is_transient(),
         _ => false,
     }
 }

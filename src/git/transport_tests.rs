@@ -7,7 +7,11 @@ use super::*;
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn transport() -> Transport {
-    Transport::new(Http::new(net::Options::default()), GitOptions::default())
+    struct Silent;
+    impl Sink for Silent {
+        fn event(&self, _: crate::report::Event) {}
+    }
+    Transport::new(Http::new(net::Options::default()), GitOptions::default(), Arc::new(Silent))
 }
 
 #[tokio::test]

@@ -19,13 +19,13 @@ pub(super) struct Access {
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
     /// A file that holds a token, of an account or of a project's role [env: ARGOCD_AUTH_TOKEN, the token]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["argocd-username", "argocd-password-file"])]
     auth_token_file: Option<PathBuf>,
     /// Log in as this user [env: ARGOCD_USERNAME]
-    #[arg(long, value_name = "NAME")]
+    #[arg(id = "argocd-username", long = "username", value_name = "NAME")]
     username: Option<String>,
     /// A file that holds the user's password [env: ARGOCD_PASSWORD, the password]
-    #[arg(long, value_name = "FILE")]
+    #[arg(id = "argocd-password-file", long = "password-file", value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Speak http
     #[arg(long)]
@@ -84,7 +84,7 @@ fn secret(path: &Path) -> Result<String, CliError> {
 
 impl Access {
     /// Makes the client of what was given.
-    pub(super) fn way(&self, step: &mut Step) -> Result<Way, CliError> {
+    pub(super) fn way(&self, step: &Step) -> Result<Way, CliError> {
         let options = Options::parse(&environment::variable("ARGOCD_OPTS").unwrap_or_default())
             .map_err(|problem| usage(format!("ARGOCD_OPTS: {problem}")))?;
         for flag in &options.unused {
@@ -119,19 +119,21 @@ impl Access {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         });
         let headers: Vec<_> = headers.collect::<Result<_, CliError>>()?;
-        step.net.unverified = self.insecure || options.insecure || context.insecure;
+        // What holds for this server holds for no repository.
+        let mut net = step.net.clone();
+        net.unverified = self.insecure || options.insecure || context.insecure;
         let crt = self.server_crt.clone().or_else(|| options.server_crt.as_ref().map(Into::into));
-        step.net.certificates.extend(crt);
+        net.certificates.extend(crt);
         let cert = self.client_cert.clone().or_else(|| options.client_crt.as_ref().map(Into::into));
         let key = self.client_key.clone().or_else(|| options.client_key.as_ref().map(Into::into));
-        step.net.identity = match (cert, key) {
+        net.identity = match (cert, key) {
             (Some(cert), Some(key)) => {
                 Some(Identity { certificates: read(&cert)?, key: read(&key)? })
             }
             (None, None) => None,
             _ => return Err(usage("ARGOCD_OPTS: --client-crt and --client-crt-key go together")),
         };
-        Ok(Way::Server(Client::new(address, login, headers, &step.net)))
+        Ok(Way::Server(Client::new(address, login, headers, &net)))
     }
 
     /// The context of the argocd CLI's file, if there is one.

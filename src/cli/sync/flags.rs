@@ -9,6 +9,7 @@ use super::super::exit::CliError;
 use super::super::quantity;
 use super::super::step::StepFlags;
 use super::access::Access;
+use super::history::RepositoryFlags;
 use crate::gitops::argocd::{
     Edits, Expected, Goal, Info, OnBusy, Place, Refresh, Request, RetryFlags, Selector, Start,
     Wanted,
@@ -37,6 +38,8 @@ pub(in crate::cli) struct Flags {
     pub(super) wait: Wait,
     #[command(flatten)]
     pub(super) access: Access,
+    #[command(flatten)]
+    pub(super) git: RepositoryFlags,
     #[command(flatten)]
     pub(super) step: StepFlags,
 }

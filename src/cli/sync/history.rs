@@ -1,12 +1,53 @@
 //! Whether a commit contains another, asked of the repository itself.
 
 use std::sync::Arc;
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::step::Step;
-use crate::git::{Git, GitOptions, GitUrl, ObjectId};
+use super::super::exit::CliError;
+use super::super::step::{GitFlags, Step};
+use crate::git::{Git, GitUrl, ObjectId};
 use crate::gitops::argocd::{Ancestry, Contains, Source, same};
 use crate::report::{self, Event, Sink};
+
+/// Where these flags stand in `--help`.
+const HEADING: &str = "The repository, which tells whether a newer commit contains ours";
+
+/// The flags of git servers, with `git-` in front: the server of Argo CD has flags of these names.
+#[derive(Clone, Debug)]
+pub(super) struct RepositoryFlags(GitFlags);
+
+impl RepositoryFlags {
+    /// The client of the repositories that applications are made from.
+    pub(super) fn client(&self, step: &Step) -> Result<Git, CliError> {
+        self.0.git(step)
+    }
+}
+
+impl FromArgMatches for RepositoryFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        GitFlags::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for RepositoryFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = GitFlags::augment_args(Command::new("git"));
+        flags.get_arguments().fold(command, |command, flag| {
+            let name = format!("git-{}", flag.get_long().unwrap_or_default());
+            command.arg(flag.clone().long(name).help_heading(HEADING))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
 
 /// Asks repositories for as much of their history as it takes.
 pub(super) struct History {
@@ -16,8 +57,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn new(step: &Step) -> Self {
-        let git = Git::new(step.http(), GitOptions::default(), Arc::clone(&step.sink));
+    pub(super) fn new(git: Git, step: &Step) -> Self {
         Self { git, sink: Arc::clone(&step.sink), said: AtomicBool::new(false) }
     }
 

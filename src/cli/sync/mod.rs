@@ -57,9 +57,9 @@ impl Classified for FindError {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, CliError> {
-    let mut step = flags.step.begin()?;
+    let step = flags.step.begin()?;
     let goal = flags.goal(marker())?;
-    let reports = match flags.access.way(&mut step)? {
+    let reports = match flags.access.way(&step)? {
         Way::Server(client) => drive(flags, &step, &client, &goal)?,
         Way::Core => return Err(CliError::Usage("--core is not there yet".to_owned())),
     };
@@ -87,7 +87,7 @@ fn drive<B: Backend>(
         rollback: flags.wait.rollback_on_failure,
         edits: flags.what.edits(),
     };
-    let history = Arc::new(History::new(step));
+    let history = Arc::new(History::new(flags.git.client(step)?, step));
     let (stop, stopped) = watch::channel(false);
     let work = async {
         let ids = tokio::select! {

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags};
 
 use super::{Pack, PackError, damaged};
 use crate::git::id::{Hasher, ObjectFormat, ObjectId};
@@ -65,6 +66,18 @@ impl Pack {
     /// Its checksum, which names it in a repository.
     pub(in crate::git) fn trailer(&self) -> ObjectId {
         self.trailer
+    }
+
+    /// Whether no object is in it.
+    pub(in crate::git) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives the file a name, if it has none yet and its file system takes it there.
+    pub(in crate::git) fn link(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444))?;
+        let path = crate::fs::proc_path(&self.file);
+        Ok(rustix::fs::linkat(rustix::fs::CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
     /// Copies the pack as it came.

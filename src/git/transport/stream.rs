@@ -6,6 +6,7 @@ use tokio_util::bytes::Bytes;
 use super::{Server, Transport, net_error};
 use crate::git::error::GitError;
 use crate::git::packet::{Message, Packets};
+use crate::git::ssh::{Address, Channel, SshError};
 use crate::git::url::Remote;
 use crate::net::Connection;
 
@@ -14,6 +15,8 @@ use crate::net::Connection;
 pub(super) enum Stream {
     /// A connection of git's own protocol.
     Tcp(Connection),
+    /// A program at the other end of a connection of ssh.
+    Ssh(Box<Channel>),
 }
 
 impl Stream {
@@ -22,6 +25,10 @@ impl Stream {
         match self {
             Self::Tcp(connection) => {
                 connection.send(bytes).await.map_err(|error| net_error(remote, error))
+            }
+            Self::Ssh(channel) => {
+                let sent = channel.send(Bytes::copy_from_slice(bytes)).await;
+                sent.map_err(|error| ssh_error(remote, error))
             }
         }
     }
@@ -32,6 +39,12 @@ impl Stream {
             Self::Tcp(connection) => {
                 connection.chunk().await.map_err(|error| net_error(remote, error))
             }
+            // Nobody reads on after the end of a message, so an end here is one too early; the
+            // program has said why.
+            Self::Ssh(channel) => match channel.chunk().await {
+                Ok(None) => Err(ssh_error(remote, channel.why().await)),
+                chunk => chunk.map_err(|error| ssh_error(remote, error)),
+            },
         }
     }
 }
@@ -48,10 +61,31 @@ impl Transport {
     pub(super) async fn dial(&self, server: &Server) -> Result<Line, GitError> {
         let stream = match &server.remote {
             Remote::Git { host, port, path } => self.dial_git(server, host, *port, path).await?,
-            Remote::Ssh(_) => return Err(GitError::Ssh { remote: server.name.clone() }),
+            Remote::Ssh(text) => self.dial_ssh(server, text).await?,
             Remote::Http(_) => return Err(server.protocol("http is not a stream")),
         };
         Ok(Line { stream, packets: Packets::default() })
+    }
+
+    async fn dial_ssh(&self, server: &Server, text: &str) -> Result<Stream, GitError> {
+        let failed = |error| ssh_error(&server.name, error);
+        let address = Address::parse(text).map_err(failed)?;
+        let (name, version) = (server.service.name(), server.service.version());
+        let retry = self.retry();
+        let mut failures = 0;
+        loop {
+            self.count();
+            match self.ssh.start(&self.http, &address, name, version).await {
+                Ok(channel) => return Ok(Stream::Ssh(Box::new(channel))),
+                Err(error) => {
+                    failures += 1;
+                    if failures >= retry.attempts || !error.is_transient() {
+                        return Err(failed(error));
+                    }
+                }
+            }
+            tokio::time::sleep(retry.delay(failures, None)).await;
+        }
     }
 
     async fn dial_git(
@@ -79,4 +113,8 @@ impl Transport {
         stream.send(&server.name, &message.unfinished()).await?;
         Ok(stream)
     }
+}
+
+fn ssh_error(remote: &str, source: SshError) -> GitError {
+    GitError::Ssh { remote: remote.to_owned(), source: Box::new(source) }
 }

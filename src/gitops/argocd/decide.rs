@@ -451,7 +451,8 @@ impl Step<'_> {
             return Ok(Vec::new());
         }
         let since = *memory.since.stray.insert(self.since.stray.unwrap_or(self.now));
-        let end = since + goal.degraded_grace;
+        // Seconds are too coarse to tell a comparison of before the end from one after it.
+        let end = since + goal.degraded_grace.max(LATE);
         if self.now >= end {
             let bad = out.iter().map(|resource| Bad::out_of_sync(resource)).collect();
             return Err(Action::Fail(Failure::OutOfSync(bad)));

@@ -9,6 +9,7 @@ mod image;
 mod meter;
 mod registry;
 mod schema;
+pub(crate) mod ssh;
 mod web;
 mod workdir;
 mod yado;
