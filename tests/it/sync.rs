@@ -542,6 +542,61 @@ fn what_is_no_argo_cd_is_said_to_be_none() {
         .says("hint: --root-path");
 }
 
+/// Through the Kubernetes API, as this user of a kubeconfig.
+fn core(work: &WorkDir, argo: &ArgoCd, flags: &[&str]) -> Yado {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "contexts": [{"name": "c",
+            "context": {"cluster": "c", "user": "u", "namespace": "argocd"}}],
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", argo.address)}}],
+        "users": [{"name": "u", "user": {"token": "good"}}],
+    });
+    let config = work.write("kubeconfig", config.to_string());
+    let mut args = vec!["sync", "--core", "--kubeconfig", config.to_str().unwrap()];
+    args.extend(flags);
+    if !flags.contains(&"api") {
+        args.push("web");
+    }
+    work.yado(args)
+}
+
+#[test]
+fn without_a_server_the_application_itself_is_changed() {
+    let setup = |app: &mut Value| {
+        app["spec"]["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true"]);
+    };
+    let work = WorkDir::new();
+    let argo = ArgoCd::start(Script { setup, heads: vec![OLD, OURS], ..Script::default() });
+    let flags = ["--revision", OURS, "--timeout", "30s", "--server-side", "--prune"];
+    let output = core(&work, &argo, &flags).succeeds();
+    assert!(argo.when("Healthy").unwrap().elapsed() < MOMENT);
+    assert_eq!(result(&output, "revision"), OURS);
+    let operation = &argo.app()["status"]["operationState"]["operation"];
+    let options = json!(["CreateNamespace=true", "ServerSideApply=true"]);
+    assert_eq!(operation["sync"]["syncOptions"], options);
+    assert_eq!(operation["sync"]["prune"], true);
+    assert_eq!(operation["info"][0]["name"], "yado-run");
+    let version = argo.asked().iter().any(|asked| asked.body[0]["op"] == "test");
+    assert!(version, "it is set on the version that was looked at");
+}
+
+#[test]
+fn without_a_server_operations_are_not_raced_either() {
+    let work = WorkDir::new();
+    let argo = ArgoCd::start(Script { busy: Some((OLD, 1200 * MS)), ..Script::default() });
+    core(&work, &argo, &["--revision", OURS, "--timeout", "30s"]).succeeds();
+    let long = Duration::from_secs(60);
+    let attempts = vec![(long, "Succeeded")];
+    let argo = ArgoCd::start(Script { attempts, ..Script::default() });
+    let flags = ["--revision", OURS, "--timeout", "4s", "--terminate-on-timeout"];
+    core(&work, &argo, &flags).fails(9).says("the operation that was started is terminated");
+    eventually("its end", || {
+        (argo.app()["status"]["operationState"]["phase"] == "Failed").then_some(())
+    });
+    core(&work, &argo, &["api"]).fails(3);
+    core(&work, &argo, &["--label", "a=b", "--sync", "always"]).fails(64).says("--label needs");
+}
+
 #[test]
 fn a_dry_run_waits_for_its_operation_alone() {
     let (argo, output) = run(Script::default(), &["--dry-run"], 0, "");
@@ -562,5 +617,4 @@ fn it_ends_when_the_application_is_not_seen_to_change_again() {
     yado(&work, &argo, &["--revision", OURS, "--refresh", "none"]).succeeds();
     assert!(begun.elapsed() < Duration::from_secs(3) + MOMENT);
     assert!(argo.syncs().is_empty());
-    eventually("the end of the stream", || Some(()));
 }

@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::cluster::ClusterFlags;
 use super::super::environment;
 use super::super::exit::CliError;
 use super::super::step::Step;
 use super::options::Options;
-use crate::gitops::argocd::{Address, Client, Context, Login};
+use crate::gitops::argocd::{Address, Client, Context, Core, Login};
 use crate::net::Identity;
 use crate::report::Event;
 
@@ -57,6 +58,12 @@ pub(super) struct Access {
     /// Speak to the Kubernetes API instead of a server of Argo CD
     #[arg(long)]
     core: bool,
+    /// With --core: the kubeconfig [default: as kubectl finds it, or the pod's service account]
+    #[arg(long, value_name = "FILE", requires = "core")]
+    kubeconfig: Option<PathBuf>,
+    /// With --core: a context of the kubeconfig, instead of the current one
+    #[arg(long, value_name = "NAME", requires = "core")]
+    kube_context: Option<String>,
 }
 
 /// How Argo CD is spoken to.
@@ -64,7 +71,7 @@ pub(super) enum Way {
     /// Through its server.
     Server(Client),
     /// Through the cluster.
-    Core,
+    Core(Core),
 }
 
 fn usage(problem: impl std::fmt::Display) -> CliError {
@@ -97,7 +104,8 @@ impl Access {
         let context = self.context(&options, server.as_deref())?;
         if self.core || options.core || server.is_none() && context.as_ref().is_some_and(|c| c.core)
         {
-            return Ok(Way::Core);
+            let flags = ClusterFlags::of(self.kubeconfig.clone(), self.kube_context.clone());
+            return Ok(Way::Core(Core::new(flags.client(&step.net)?)));
         }
         if self.grpc_web || options.grpc_web {
             let message = "--grpc-web changes nothing: requests are plain http in any case";

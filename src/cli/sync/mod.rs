@@ -61,7 +61,7 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, CliError> {
     let goal = flags.goal(marker())?;
     let reports = match flags.access.way(&step)? {
         Way::Server(client) => drive(flags, &step, &client, &goal)?,
-        Way::Core => return Err(CliError::Usage("--core is not there yet".to_owned())),
+        Way::Core(core) => drive(flags, &step, &core, &goal)?,
     };
     finish(step, reports)
 }

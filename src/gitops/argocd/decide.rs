@@ -286,6 +286,10 @@ impl Step<'_> {
         }
         if let Some(state) = state.filter(|_| counts) {
             hooks(state)?;
+            // The server refuses such a sync; what was set in the cluster stands until it opens.
+            if state.message.contains("blocked by sync window") {
+                return Err(Action::Fail(Failure::Window(state.message.clone())));
+            }
             self.pods(memory, state.started_at)?;
         }
         let attempt = state.map_or(0, |state| state.retry_count);

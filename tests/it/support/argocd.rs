@@ -1,6 +1,8 @@
 //! A server of Argo CD of the test's own: the interface, and a controller that does what it is told
 //! to do, in time. Each request and each answer is held against the published interface.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -512,7 +514,10 @@ impl Shared {
                 .split('&')
                 .filter_map(|pair| pair.split_once('='))
                 .map(|(name, value)| {
-                    (name.to_owned(), value.replace("%2C", ",").replace("%3D", "="))
+                    (
+                        name.to_owned(),
+                        value.replace("%2C", ",").replace("%3D", "=").replace("%3d", "="),
+                    )
                 })
                 .collect();
             let asked = Asked {
@@ -522,6 +527,12 @@ impl Shared {
                 body: serde_json::from_slice(&body).unwrap_or_default(),
                 status: 0,
             };
+            if path.starts_with(cluster::PATH) {
+                if self.cluster(stream, asked, &headers) {
+                    continue;
+                }
+                return;
+            }
             let Some(route) = schema::route(&method, path) else {
                 self.lock().problems.push(format!("{method} {path} is unknown"));
                 return;
