@@ -67,6 +67,17 @@ pub(super) fn credential_files() -> Vec<PathBuf> {
     docker.into_iter().chain(podman.map(|dir| dir.join("containers/auth.json"))).collect()
 }
 
+/// The argocd CLI's file of servers and tokens.
+pub(super) fn argocd_config() -> Option<PathBuf> {
+    if let Some(dir) = path("ARGOCD_CONFIG_DIR") {
+        return Some(dir.join("config"));
+    }
+    // The first is where it was in older versions, and still is if it is there.
+    let old = path("HOME").map(|home| home.join(".argocd/config")).filter(|file| file.exists());
+    let config = path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config")));
+    old.or_else(|| config.map(|dir| dir.join("argocd/config")))
+}
+
 /// Bundles of certificates that this system trusts.
 pub(super) fn certificate_bundles() -> Vec<PathBuf> {
     match path("SSL_CERT_FILE") {

@@ -12,6 +12,7 @@ mod environment;
 mod exec;
 mod exit;
 mod git_clone;
+mod git_patch;
 mod image_tag;
 mod info;
 mod output;
@@ -23,6 +24,7 @@ mod session;
 mod step;
 mod store;
 mod trigger;
+mod sync;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,10 +92,14 @@ enum Command {
     Rollout(Box<rollout::Flags>),
     /// Start a Tekton PipelineRun, once for each synced commit, and wait for its end
     Trigger(Box<trigger::Flags>),
+    /// Have Argo CD make a commit live, and wait until it is
+    Sync(Box<sync::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
     /// Clone a git repository into a directory
     GitClone(Box<git_clone::Flags>),
+    /// Change an image or another value in files of a git repository
+    GitPatch(Box<git_patch::Flags>),
     /// Make the tag of an image, from the time, a commit or a version
     ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
@@ -156,6 +162,10 @@ pub fn run() -> ExitCode {
         Command::Trigger(flags) => trigger::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Sync(flags) => sync::run(&flags),
+        Command::Store(flags) => store::run(&global, &flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::GitPatch(flags) => git_patch::run(&flags),
         Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };

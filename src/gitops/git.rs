@@ -12,6 +12,8 @@ impl Classified for GitError {
             | Self::NoFile { .. }
             | Self::Checksum { .. }
             | Self::NoFile { .. }
+            | Self::Checksum { .. }
+            | Self::NoFile { .. }
             | Self::Unadvertised { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,

@@ -16,6 +16,7 @@ pub mod rollout;
 pub mod tag;
 mod template;
 pub mod trigger;
+pub mod patch;
 
 pub use built::{Built, BuiltError};
 pub use kind::{Classified, Kind};

@@ -39,5 +39,6 @@ mod registry;
 mod rollout;
 mod steps;
 mod store;
+mod sync;
 mod timeline;
 mod trigger;

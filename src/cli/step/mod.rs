@@ -161,6 +161,14 @@ impl Step {
         })
     }
 
+    /// Runs work that minds the deadline and signals by itself, since it has to take leave.
+    pub(super) fn run_to_its_own_end<T, E: Classified>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CliError> {
+        Ok(self.runtime.block_on(work)?)
+    }
+
     /// Prints the results and writes them to their files.
     pub(super) fn finish(self, results: &Results) -> Result<(), CliError> {
         let Self { sink, flags, .. } = self;
