@@ -20,6 +20,7 @@ mod exec;
 mod figures;
 mod git;
 mod git_clone;
+mod git_patch;
 mod git_push;
 mod git_sign;
 mod git_ssh;
