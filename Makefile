@@ -54,7 +54,7 @@ unit:
 	cargo test --lib --bins --locked
 	cargo test --doc --locked
 
-# The parser and expansion on any input; `make fuzz SECONDS=600` before a release.
+# The parser, expansion and changes of YAML on any input; `make fuzz SECONDS=600` before a release.
 fuzz: install
 	fuzz/run.sh $(SECONDS)
 

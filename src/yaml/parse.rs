@@ -266,12 +266,15 @@ impl<'a> Tree<'a> {
         };
         let Open { start, flow, anchor, tag, kind } = open;
         let (first, last, content) = match kind {
-            Kind::Sequence(items) => {
+            // Most collections are small, and growing has left room for more.
+            Kind::Sequence(mut items) => {
+                items.shrink_to_fit();
                 let first = items.first().map(|item| item.outer().start);
                 let last = items.last().map(|item| item.span.end);
                 (first, last, Content::Sequence { items, flow })
             }
-            Kind::Mapping(pairs, _) => {
+            Kind::Mapping(mut pairs, _) => {
+                pairs.shrink_to_fit();
                 let first = pairs.first().map(|(key, _)| key.outer().start);
                 let last = pairs.last().map(|(key, value)| value.span.end.max(key.span.end));
                 (first, last, Content::Mapping { pairs, flow })
