@@ -18,6 +18,11 @@ fn text(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// A variable as it is.
+pub(super) fn raw(name: &std::ffi::OsStr) -> Option<std::ffi::OsString> {
+    env::var_os(name)
+}
+
 /// A variable, for `--build-arg NAME`.
 pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
@@ -62,6 +67,17 @@ pub(super) fn credential_files() -> Vec<PathBuf> {
     docker.into_iter().chain(podman.map(|dir| dir.join("containers/auth.json"))).collect()
 }
 
+/// The argocd CLI's file of servers and tokens.
+pub(super) fn argocd_config() -> Option<PathBuf> {
+    if let Some(dir) = path("ARGOCD_CONFIG_DIR") {
+        return Some(dir.join("config"));
+    }
+    // The first is where it was in older versions, and still is if it is there.
+    let old = path("HOME").map(|home| home.join(".argocd/config")).filter(|file| file.exists());
+    let config = path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config")));
+    old.or_else(|| config.map(|dir| dir.join("argocd/config")))
+}
+
 /// Bundles of certificates that this system trusts.
 pub(super) fn certificate_bundles() -> Vec<PathBuf> {
     match path("SSL_CERT_FILE") {
@@ -77,6 +93,19 @@ pub(super) fn proxies() -> Proxies {
         https: text(&["https_proxy", "HTTPS_PROXY"]),
         no_proxy: text(&["no_proxy", "NO_PROXY"]),
     }
+}
+
+/// The kubeconfig files: those of `KUBECONFIG`, else that of the user.
+pub(super) fn kubeconfigs() -> Vec<PathBuf> {
+    match env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+        Some(list) => env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
+        None => path("HOME").map(|home| home.join(".kube/config")).into_iter().collect(),
+    }
+}
+
+/// Host and port of the API server, as a pod is told.
+pub(super) fn kubernetes_service() -> Option<(String, String)> {
+    Some((text(&["KUBERNETES_SERVICE_HOST"])?, text(&["KUBERNETES_SERVICE_PORT"])?))
 }
 
 /// What the environment says of git servers.

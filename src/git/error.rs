@@ -159,6 +159,62 @@ pub enum GitError {
         /// Why.
         problem: &'static str,
     },
+    /// A path that a repository cannot have.
+    #[error("{path:?} is no path in a repository: name files from its root, without . and ..")]
+    BadPath {
+        /// The path.
+        path: String,
+    },
+    /// Something else is where a file or a directory is needed.
+    #[error("{remote}: {path:?} is {found}, not {expected}")]
+    InTheWay {
+        /// The repository.
+        remote: String,
+        /// Its path.
+        path: String,
+        /// What is there.
+        found: &'static str,
+        /// What would have to be there.
+        expected: &'static str,
+    },
+    /// A file that is to be removed is not there.
+    #[error("{remote} has no file {path:?}")]
+    NoFile {
+        /// The repository.
+        remote: String,
+        /// Its path.
+        path: String,
+    },
+    /// A commit that git would not take.
+    #[error("make a commit: {problem}")]
+    Commit {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A key that cannot sign commits.
+    #[error("the signing key: {problem}")]
+    SigningKey {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server cannot do what a push needs.
+    #[error("{remote}: the server cannot {what}")]
+    Unsupported {
+        /// The repository.
+        remote: String,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// A push was sent and no answer came, so that nobody knows whether it was done: the reference
+    /// must be read again.
+    #[error("{remote}: the connection broke after the push was sent")]
+    Unknown {
+        /// The repository.
+        remote: String,
+        /// Why there is no answer.
+        #[source]
+        source: Box<GitError>,
+    },
     /// A server of Git LFS does not give what the repository names.
     #[error("{server}: {problem}")]
     Lfs {

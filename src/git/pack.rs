@@ -5,6 +5,7 @@
 //! through in pieces; only what takes part in a delta is held in memory. Objects are read by id
 //! afterwards. Packs are complete: a delta whose base is elsewhere is an error.
 
+mod build;
 mod index;
 mod inflate;
 mod write;
@@ -19,6 +20,7 @@ use super::id::{ObjectFormat, ObjectId};
 use super::object::Kind;
 use inflate::Inflate;
 
+pub(super) use build::{Object, build};
 pub(super) use write::{PackWriter, with_checksum};
 
 /// Why a pack cannot be used.

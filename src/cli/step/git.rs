@@ -112,6 +112,14 @@ impl GitFlags {
         Ok(Http::new(net))
     }
 
+    /// The token alone, for the API of who hosts the repository.
+    pub(in crate::cli) fn token(&self) -> Result<Option<String>, CliError> {
+        match &self.token_file {
+            Some(file) => secret(file, "--token-file").map(Some),
+            None => Ok(environment::git().token),
+        }
+    }
+
     fn gather(&self, environment: &GitEnvironment) -> Result<Gathered, CliError> {
         let mut gathered = Gathered {
             options: GitOptions { ssh: self.ssh(environment)?, ..GitOptions::default() },
