@@ -123,7 +123,7 @@ fn directory(url: &str) -> Option<&str> {
 impl Flags {
     fn request(&self) -> Result<CloneRequest, CliError> {
         let usage = |flag: &str, error: String| CliError::Usage(format!("{flag}: {error}"));
-        let remote = Remote::parse(&self.url).map_err(|e| usage("URL", e.to_string()))?;
+        let remote = Remote::named(&self.url).map_err(|e| usage("URL", e.to_string()))?;
         let remote = remote.ok_or_else(|| {
             let shown = self.url.rsplit('@').next().unwrap_or_default();
             usage("URL", format!("{shown:?} is no URL of a git repository"))

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::id::ObjectId;
 use super::ssh::SshError;
 use crate::net::NetError;
 
@@ -18,13 +17,13 @@ pub enum GitError {
         #[source]
         source: Box<SshError>,
     },
-    /// The server gives out only what a branch or tag points to, and this is not.
-    #[error("{remote}: no branch or tag points to {id}, and the server gives out nothing else")]
-    Unadvertised {
+    /// A repository on this machine cannot be read or changed.
+    #[error("{remote}: {problem}")]
+    Local {
         /// The repository.
         remote: String,
-        /// What was wanted.
-        id: ObjectId,
+        /// What is wrong.
+        problem: String,
     },
     /// The server cannot be reached, or the connection broke.
     #[error("{remote}")]
@@ -166,6 +165,62 @@ pub enum GitError {
         server: String,
         /// What is wrong.
         problem: String,
+    },
+    /// A path that a repository cannot have.
+    #[error("{path:?} is no path in a repository: name files from its root, without . and ..")]
+    BadPath {
+        /// The path.
+        path: String,
+    },
+    /// Something else is where a file or a directory is needed.
+    #[error("{remote}: {path:?} is {found}, not {expected}")]
+    InTheWay {
+        /// The repository.
+        remote: String,
+        /// Its path.
+        path: String,
+        /// What is there.
+        found: &'static str,
+        /// What would have to be there.
+        expected: &'static str,
+    },
+    /// A file that is to be removed is not there.
+    #[error("{remote} has no file {path:?}")]
+    NoFile {
+        /// The repository.
+        remote: String,
+        /// Its path.
+        path: String,
+    },
+    /// A commit that git would not take.
+    #[error("make a commit: {problem}")]
+    Commit {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A key that cannot sign commits.
+    #[error("the signing key: {problem}")]
+    SigningKey {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server cannot do what a push needs.
+    #[error("{remote}: the server cannot {what}")]
+    Unsupported {
+        /// The repository.
+        remote: String,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// A push was sent and no answer came, so that nobody knows whether it was done: the reference
+    /// must be read again.
+    #[error("{remote}: the connection broke after the push was sent")]
+    Unknown {
+        /// The repository.
+        remote: String,
+        /// Why there is no answer.
+        #[source]
+        source: Box<GitError>,
     },
     /// A submodule cannot be had.
     #[error("submodule {path:?}")]

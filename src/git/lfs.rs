@@ -265,7 +265,7 @@ fn endpoint(remote: &Remote, configured: Option<&str>) -> Result<Url, GitError> 
             let url = Url::parse(&format!("https://{}/{path}", &rest[..at]));
             url.map(beside).map_err(|_| none())
         }
-        Remote::Git { .. } => Err(none()),
+        Remote::Git { .. } | Remote::Local(_) => Err(none()),
     }
 }
 

@@ -20,26 +20,35 @@
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
+mod branch;
+mod change;
 mod checkout;
 mod clone;
+mod commit;
 mod config;
 mod credentials;
 mod delta;
 mod error;
 mod fetch;
 mod gitdir;
+mod glob;
+mod history;
 mod id;
 mod index;
 mod lfs;
+mod local;
 mod modules;
 mod object;
+mod objects;
 mod pack;
 mod packet;
 mod packs;
 mod protocol;
+mod push;
 mod refs;
 mod repository;
 mod setup;
+mod sign;
 mod sparse;
 mod ssh;
 mod target;
@@ -53,8 +62,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 
@@ -62,15 +71,22 @@ use crate::net::{Http, Retry, Url};
 use crate::report::{Event, Sink};
 use checkout::{Checkout, Purpose};
 use fetch::{Manner, NESTED, Request};
+use objects::Objects;
 use repository::Repository;
 use setup::Setup;
 use transport::Transport;
 
+pub use branch::{File, Head};
+pub use change::{Edit, Made};
 pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
+pub use commit::{Author, Commit, NewCommit};
 pub use credentials::{Credential, CredentialError, CredentialStore, Rewrite, Settings};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
+pub use object::{Mode, TreeEntry};
 pub use protocol::Filter;
+pub use push::{Push, PushOutcome, Pushed, Update};
+pub use sign::{Signer, signer};
 pub use sparse::{Sparse, SparseError};
 pub use ssh::{HostKeyError, SshError, SshOptions};
 pub use target::Target;
@@ -106,7 +122,7 @@ impl GitOptions {
         let text = match remote {
             Remote::Http(url) => url.as_str(),
             Remote::Ssh(text) => text,
-            Remote::Git { .. } => return remote.clone(),
+            Remote::Git { .. } | Remote::Local(_) => return remote.clone(),
         };
         let other = Rewrite::apply(&self.rewrites, text);
         let parsed = other.and_then(|text| Remote::parse(&text).ok().flatten());
@@ -135,6 +151,8 @@ impl GitOptions {
 pub struct Git {
     transport: Transport,
     sink: Arc<dyn Sink>,
+    /// What is here of repositories that are read a little at a time.
+    objects: Mutex<Vec<(Remote, Arc<Mutex<Objects>>)>>,
 }
 
 /// What a URL means at the moment.
@@ -185,7 +203,8 @@ impl fmt::Debug for Git {
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { transport: Transport::new(http, options, Arc::clone(&sink)), sink }
+        let transport = Transport::new(http, options, Arc::clone(&sink));
+        Self { transport, sink, objects: Mutex::default() }
     }
 
     /// Requests (of `git://`: connections) so far.

@@ -135,26 +135,7 @@ pub(super) async fn fetch(
         Version::Two => message.finish(),
         Version::One => message.unfinished(),
     };
-    transport.send(server, message).await.map_err(|error| unadvertised(server, error))
-}
-
-/// What a server of version 1 says of an object that it does not give out is an error of its own,
-/// so that the caller may ask for what it does give out.
-fn unadvertised(server: &Server, error: GitError) -> GitError {
-    let text = match &error {
-        GitError::Refused { message, .. } => message.clone(),
-        GitError::Ssh { source, .. } => source.to_string(),
-        _ => return error,
-    };
-    let refuses = text.contains("not our ref") || text.contains("unadvertised object");
-    if server.version == Version::Two || !refuses {
-        return error;
-    }
-    let mut words = text.split(|c: char| !c.is_ascii_hexdigit());
-    match words.find_map(ObjectId::parse) {
-        Some(id) => GitError::Unadvertised { remote: server.name.clone(), id },
-        None => error,
-    }
+    transport.send(server, message).await
 }
 
 /// The command of version 2.
@@ -244,10 +225,7 @@ pub(super) async fn receive(
 ) -> Result<Received, GitError> {
     let received = match server.version {
         Version::Two => sections(server, &mut answer).await?,
-        Version::One => {
-            let before = acknowledged(server, &mut answer).await;
-            before.map_err(|error| unadvertised(server, error))?
-        }
+        Version::One => acknowledged(server, &mut answer).await?,
     };
     loop {
         match answer.next().await? {

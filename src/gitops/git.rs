@@ -1,7 +1,7 @@
 //! Which kind of failure an error of git is.
 
 use super::{Classified, Kind};
-use crate::git::GitError;
+use crate::git::{GitError, HostKeyError, SshError};
 
 impl Classified for GitError {
     fn kind(&self) -> Kind {
@@ -10,17 +10,17 @@ impl Classified for GitError {
             | Self::NoCommit { .. }
             | Self::NoSubdir { .. }
             | Self::Checksum { .. }
-            | Self::Unadvertised { .. }
+            | Self::NoFile { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
-            Self::Refspec { .. } => Kind::Usage,
             Self::Status { status: 401 | 403, .. } => Kind::Auth,
-            Self::Status { status: 404 | 410, .. } => Kind::Missing,
+            Self::Status { status: 404 | 410, .. } | Self::Local { .. } => Kind::Missing,
             // There is no such commit.
             Self::Refused { message, .. } if message.contains("not our ref") => {
                 Kind::NothingMatched
             }
-            Self::Refused { .. } => Kind::Refused,
+            Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
+            Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
             Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,
@@ -29,9 +29,13 @@ impl Classified for GitError {
             | Self::NotGit { .. }
             | Self::Protocol { .. }
             | Self::Pack { .. }
+            | Self::Unknown { .. }
             | Self::Lfs { .. }
             | Self::Ssh { .. } => Kind::Unreachable,
-            Self::Path { .. } | Self::Module { .. } => Kind::Input,
+            Self::Path { .. }
+            | Self::Module { .. }
+            | Self::InTheWay { .. }
+            | Self::SigningKey { .. } => Kind::Input,
             Self::Submodule { source, .. } => source.kind(),
             Self::NotEmpty { .. } | Self::Io { .. } => Kind::Output,
             Self::Stopped => Kind::Interrupted,
@@ -41,8 +45,25 @@ impl Classified for GitError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NotEmpty { .. } => vec!["--delete-existing empties it".to_owned()],
+            Self::Ssh { source, .. } => ssh_hint(source).map(str::to_owned).into_iter().collect(),
             Self::Submodule { source, .. } => source.hints(),
             _ => Vec::new(),
         }
+    }
+}
+
+fn ssh_hint(error: &SshError) -> Option<&'static str> {
+    match error {
+        SshError::NoKey => {
+            Some("--ssh-key FILE or --ssh-dir DIR gives keys; an agent is found by SSH_AUTH_SOCK")
+        }
+        SshError::Key { problem, .. } if problem.contains("no passphrase was given") => {
+            Some("--ssh-passphrase-file opens it")
+        }
+        SshError::Host(HostKeyError::Unknown { .. }) => Some(
+            "--known-hosts FILE or --host-key-fingerprint SHA256:… makes it known; \
+             --ssh-trust-on-first-use takes any key",
+        ),
+        _ => None,
     }
 }

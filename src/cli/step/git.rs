@@ -101,7 +101,7 @@ impl GitFlags {
             let message = "certificates of git servers are not verified".to_owned();
             step.sink.event(Event::Warning { message });
         }
-        if let Some(proxy) = &self.proxy {
+        if let Some(proxy) = self.proxy.as_ref().filter(|proxy| !proxy.is_empty()) {
             let url: Result<Url, _> = proxy.parse();
             if !url.is_ok_and(|url| url.has_host()) {
                 return Err(CliError::Usage("--proxy: this is no URL of a proxy".to_owned()));
@@ -118,11 +118,11 @@ impl GitFlags {
             told: Vec::new(),
         };
         gathered.options.authorization = self.authorization(environment)?;
-        for file in &self.credentials {
-            let text = read(file, "--credentials")?;
-            gathered.store(file, &text)?;
+        for file in given(&self.credentials) {
+            let text = read(&file, "--credentials")?;
+            gathered.store(&file, &text)?;
         }
-        for entry in &self.basic_auth_dir {
+        for entry in self.basic_auth_dir.iter().filter(|entry| !entry.is_empty()) {
             gathered.basic_auth(entry)?;
         }
         for home in homes(environment) {
@@ -132,7 +132,7 @@ impl GitFlags {
     }
 
     fn ssh(&self, environment: &GitEnvironment) -> Result<SshOptions, CliError> {
-        let mut dirs = self.ssh_dir.clone();
+        let mut dirs = given(&self.ssh_dir);
         for dir in &dirs {
             if !dir.is_dir() {
                 let dir = dir.display();
@@ -144,28 +144,35 @@ impl GitFlags {
             let usual = homes(environment).into_iter().map(|home| home.join(".ssh"));
             dirs.extend(usual.filter(|dir| fs::read_dir(dir).is_ok()));
         }
-        let mut known_hosts = self.known_hosts.clone();
+        let mut known_hosts = given(&self.known_hosts);
         known_hosts.extend(Some(PathBuf::from(SYSTEM_KNOWN_HOSTS)).filter(|f| f.is_file()));
-        let passphrase = match &self.ssh_passphrase_file {
+        let passphrase = match given(&self.ssh_passphrase_file).first() {
             Some(file) => Some(secret(file, "--ssh-passphrase-file")?),
             None => environment.passphrase.clone(),
         };
         Ok(SshOptions {
-            identities: self.ssh_key.clone(),
+            identities: given(&self.ssh_key),
             passphrase,
             agent: environment.agent.clone(),
             dirs,
             home: environment.home.clone(),
             known_hosts,
-            fingerprints: self.host_key_fingerprint.clone(),
+            fingerprints: self
+                .host_key_fingerprint
+                .iter()
+                .filter(|text| !text.is_empty())
+                .cloned()
+                .collect(),
             trust_on_first_use: self.ssh_trust_on_first_use,
         })
     }
 
     /// What the server of the URL is shown.
     fn authorization(&self, environment: &GitEnvironment) -> Result<Option<String>, CliError> {
-        let user = self.username.clone().or_else(|| environment.user.clone());
-        let of_files = match (&self.token_file, &self.password_file) {
+        let named = self.username.clone().filter(|name| !name.is_empty());
+        let user = named.clone().or_else(|| environment.user.clone());
+        let (token_file, password_file) = (given(&self.token_file), given(&self.password_file));
+        let of_files = match (token_file.first(), password_file.first()) {
             (Some(file), _) => Some((secret(file, "--token-file")?, true)),
             (None, Some(file)) => Some((secret(file, "--password-file")?, false)),
             (None, None) => None,
@@ -175,7 +182,7 @@ impl GitFlags {
             token.or_else(|| environment.password.clone().map(|password| (password, false)))
         };
         let Some((password, is_token)) = of_files.or_else(of_environment) else {
-            return match &self.username {
+            return match named {
                 Some(_) => Err(CliError::Usage(
                     "--username needs a --password-file or --token-file".to_owned(),
                 )),
@@ -276,6 +283,11 @@ impl Gathered {
         }
         Ok(())
     }
+}
+
+/// Those that are not empty: a parameter or workspace of a pipeline that is not set is.
+fn given<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    paths.into_iter().filter(|path| !path.as_os_str().is_empty()).cloned().collect()
 }
 
 /// The directories that may be this user's home.

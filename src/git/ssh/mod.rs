@@ -46,7 +46,7 @@ const PORT: u16 = 22;
 const USER: &str = "git";
 
 /// Who is known over ssh, and who this client is there. Files are read when a host is connected to.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SshOptions {
     /// Files of private keys, or of public ones whose private half an agent has; shown in this
     /// order. `FILE-cert.pub` beside one is its certificate.
