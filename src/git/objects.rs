@@ -103,6 +103,11 @@ impl Source<'_> {
         self.objects().kind(id).is_some()
     }
 
+    /// Whether an object came from the server, which therefore has it.
+    pub(super) fn came(&self, id: &ObjectId) -> bool {
+        self.objects().packs.iter().any(|pack| pack.kind(id).is_some())
+    }
+
     /// Keeps objects that were made here.
     pub(super) fn keep(&self, made: &[Object]) {
         self.objects().made.extend(made.iter().map(|object| (object.id, object.clone())));

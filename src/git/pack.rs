@@ -20,7 +20,7 @@ use super::id::{ObjectFormat, ObjectId};
 use super::object::Kind;
 use inflate::Inflate;
 
-pub(super) use build::{Object, build};
+pub(super) use build::{Base, Object, build};
 pub(super) use write::{PackWriter, with_checksum};
 
 /// Why a pack cannot be used.

@@ -173,7 +173,7 @@ fn message(server: &Server, push: &Push<'_>) -> Result<Vec<u8>, GitError> {
         let mut seen = HashSet::new();
         let objects = push.commits.iter().flat_map(|made| &made.objects);
         let objects: Vec<&Object> = objects.filter(|object| seen.insert(object.id)).collect();
-        let pack = pack::build(format, objects.into_iter());
+        let pack = pack::build(format, objects.into_iter(), !has("no-thin"));
         let io = |source| GitError::Io { path: format!("the pack for {}", server.name), source };
         bytes.extend_from_slice(&pack.map_err(io)?);
     }
