@@ -1,6 +1,6 @@
 //! `yado git-clone`: a repository into a directory, as a pipeline begins with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ValueEnum};
 
@@ -68,8 +68,8 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DIR", value_delimiter = ',')]
     sparse: Vec<String>,
     /// Leave out what is not checked out: blob:none, blob:limit=SIZE or tree:0
-    #[arg(long, value_name = "FILTER", value_parser = filter)]
-    filter: Option<Filter>,
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
     /// Fetch the files of Git LFS, which are pointers otherwise
     #[arg(long)]
     lfs: bool,
@@ -78,7 +78,7 @@ pub(super) struct Flags {
     delete_existing: bool,
     /// A directory below DIR to clone into
     #[arg(long, value_name = "PATH")]
-    subdirectory: Option<PathBuf>,
+    subdirectory: Option<String>,
     /// Which times files get
     #[arg(long, value_enum, default_value_t, value_name = "TIMES")]
     file_times: FileTimes,
@@ -120,18 +120,29 @@ fn directory(url: &str) -> Option<&str> {
     (!matches!(name, "" | "." | "..")).then_some(name)
 }
 
+/// The values that say something: a parameter of a pipeline that is not set comes as an empty one.
+fn given<'a>(values: impl IntoIterator<Item = &'a String>) -> impl Iterator<Item = &'a String> {
+    values.into_iter().filter(|value| !value.is_empty())
+}
+
 impl Flags {
     fn request(&self) -> Result<CloneRequest, CliError> {
         let usage = |flag: &str, error: String| CliError::Usage(format!("{flag}: {error}"));
+        if self.url.contains(['#', '?']) {
+            let problem = "a branch, tag or commit is named by --revision, a directory by --sparse";
+            return Err(usage("URL", problem.to_owned()));
+        }
         let remote = Remote::named(&self.url).map_err(|e| usage("URL", e.to_string()))?;
         let remote = remote.ok_or_else(|| {
             let shown = self.url.rsplit('@').next().unwrap_or_default();
             usage("URL", format!("{shown:?} is no URL of a git repository"))
         })?;
-        let refspecs = self.refspec.iter().map(|spec| Refspec::parse(spec));
-        let sparse = (!self.sparse.is_empty()).then(|| Sparse::new(&self.sparse)).transpose();
+        let refspecs = given(&self.refspec).map(|spec| Refspec::parse(spec));
+        let sparse: Vec<&String> = given(&self.sparse).collect();
+        let sparse = (!sparse.is_empty()).then(|| Sparse::new(sparse)).transpose();
+        let filter = given(&self.filter).map(|text| filter(text)).next().transpose();
         Ok(CloneRequest {
-            revision: self.revision.clone(),
+            revision: given(&self.revision).next().cloned(),
             refspecs: refspecs.collect::<Result<_, _>>()?,
             depth: (self.depth > 0).then_some(self.depth),
             single_branch: self.single_branch || !self.no_single_branch && self.depth > 0,
@@ -146,7 +157,7 @@ impl Flags {
                 SubmodulesFlag::Recursive => Submodules::Recursive,
             },
             sparse: sparse.map_err(|error| usage("--sparse", error.to_string()))?,
-            filter: self.filter,
+            filter: filter.map_err(|error| usage("--filter", error))?,
             lfs: self.lfs,
             times: match self.file_times {
                 FileTimes::Now => Times::Now,
@@ -165,16 +176,12 @@ impl Flags {
                 CliError::Usage("the URL ends in no name for a directory; give one".to_owned())
             })?,
         };
-        let Some(below) = self.subdirectory.as_ref().filter(|path| !path.as_os_str().is_empty())
-        else {
-            return Ok(dir);
-        };
-        let plain = below.components().all(|part| {
+        let Some(below) = given(&self.subdirectory).next() else { return Ok(dir) };
+        let plain = Path::new(below).components().all(|part| {
             matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
         });
         if !plain {
-            let shown = below.display();
-            return Err(CliError::Usage(format!("--subdirectory {shown} leads out of DIR")));
+            return Err(CliError::Usage(format!("--subdirectory {below} leads out of DIR")));
         }
         Ok(dir.join(below))
     }
@@ -186,8 +193,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), CliError> {
     let dir = flags.directory()?;
     let step = flags.step.begin()?;
     let git = flags.server.git(&step)?;
-    let target = Target::open(&dir, flags.delete_existing)?;
-    let cloned = step.run(git.clone_into(&request, target))?;
+    let cloned = step.run(async {
+        let target = Target::open(&dir, flags.delete_existing)?;
+        git.clone_into(&request, target).await
+    })?;
     let mut results = Results::default();
     let commit = cloned.commit.to_string();
     results.add("commit", &*commit);

@@ -158,14 +158,6 @@ pub enum GitError {
         /// Why.
         problem: &'static str,
     },
-    /// A server of Git LFS does not give what the repository names.
-    #[error("{server}: {problem}")]
-    Lfs {
-        /// The server.
-        server: String,
-        /// What is wrong.
-        problem: String,
-    },
     /// A path that a repository cannot have.
     #[error("{path:?} is no path in a repository: name files from its root, without . and ..")]
     BadPath {
@@ -221,6 +213,14 @@ pub enum GitError {
         /// Why there is no answer.
         #[source]
         source: Box<GitError>,
+    },
+    /// A server of Git LFS does not give what the repository names.
+    #[error("{server}: {problem}")]
+    Lfs {
+        /// The server.
+        server: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A submodule cannot be had.
     #[error("submodule {path:?}")]

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use super::branch::Head;
 use super::error::GitError;
 use super::id::ObjectId;
-use super::objects::Source;
+use super::objects::{Source, refuses};
 use super::protocol::{self, FetchRequest, Filter};
 use super::transport::Version;
 use super::url::Remote;
@@ -117,7 +117,7 @@ impl Source<'_> {
             (request.haves, request.shallow) = (vec![commit], self.boundary(&commit)?);
         }
         let mut fetched = self.fetch(&request).await;
-        if let (Err(GitError::Refused { .. }), Some(_)) = (&fetched, filter) {
+        if filter.is_some() && fetched.as_ref().is_err_and(refuses) {
             request.filter = None;
             fetched = self.fetch(&request).await;
             if fetched.is_ok() {
@@ -125,7 +125,7 @@ impl Source<'_> {
             }
         }
         let refused = match fetched {
-            Err(error @ GitError::Refused { .. }) if self.server.version == Version::One => error,
+            Err(error) if refuses(&error) && self.server.version == Version::One => error,
             other => return other.map(|_| ()),
         };
         // Version 1 gives out what references point to; the commit may be behind one.

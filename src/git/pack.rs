@@ -21,7 +21,7 @@ use super::id::{ObjectFormat, ObjectId};
 use super::object::Kind;
 use inflate::Inflate;
 
-pub(super) use build::{Object, build, head};
+pub(super) use build::{Base, Object, before, build};
 pub(super) use stored::StoredPack;
 pub(super) use write::{PackWriter, with_checksum};
 

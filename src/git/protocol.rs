@@ -30,6 +30,7 @@ pub(super) async fn ls_refs(
     if server.version == Version::One {
         return Ok(listed(server, prefixes));
     }
+    server.renew();
     let mut message = server.command("ls-refs")?;
     message.line("peel").line("symrefs");
     if server.can("ls-refs", "unborn") {
@@ -172,6 +173,8 @@ fn wants(server: &Server, request: &FetchRequest) -> Result<Message, GitError> {
             capabilities.extend([" ", word]);
         }
     };
+    // Some servers refuse clients that do not know it.
+    add("multi_ack_detailed");
     add("ofs-delta");
     add("no-progress");
     if request.include_tag {
@@ -283,7 +286,7 @@ async fn sections(server: &Server, answer: &mut Answer) -> Result<Received, GitE
 }
 
 /// What comes before the pack in version 1: commits without parents and a mark, if a depth was
-/// asked for; and one line on what is here already.
+/// asked for; and what is common to both sides.
 async fn acknowledged(server: &Server, answer: &mut Answer) -> Result<Received, GitError> {
     let mut received = Received::default();
     let mut limit = boundary();
@@ -292,7 +295,12 @@ async fn acknowledged(server: &Server, answer: &mut Answer) -> Result<Received, 
         limit.take(&packet).map_err(|problem| server.protocol(problem))?;
         match packet.line() {
             Some("NAK") => return Ok(received),
-            Some(line) if line.starts_with("ACK ") => return Ok(received),
+            // With another word behind it, more lines follow.
+            Some(line) if line.starts_with("ACK ") => {
+                if line.split(' ').count() == 2 {
+                    return Ok(received);
+                }
+            }
             Some(line) => {
                 let id = line.strip_prefix("shallow ").and_then(ObjectId::parse);
                 received.shallow.extend(id);

@@ -13,6 +13,7 @@ impl Classified for GitError {
             | Self::NoFile { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
+            Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
             Self::Status { status: 401 | 403, .. } => Kind::Auth,
             Self::Status { status: 404 | 410, .. } | Self::Local { .. } => Kind::Missing,
             // There is no such commit.
@@ -20,7 +21,6 @@ impl Classified for GitError {
                 Kind::NothingMatched
             }
             Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
-            Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
             Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,
@@ -36,7 +36,7 @@ impl Classified for GitError {
             | Self::Module { .. }
             | Self::InTheWay { .. }
             | Self::SigningKey { .. } => Kind::Input,
-            Self::Submodule { source, .. } => source.kind(),
+            Self::Submodule { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::NotEmpty { .. } | Self::Io { .. } => Kind::Output,
             Self::Stopped => Kind::Interrupted,
         }

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use yado::git::{
     Author, Commit, Edit, Git, GitError, GitOptions, GitUrl, Head, Made, NewCommit, ObjectId, Push,
-    PushOutcome, Pushed, Remote, TreeEntry, Update,
+    PushOutcome, Pushed, Remote, SshOptions, TreeEntry, Update,
 };
 use yado::net::{Http, Options, Retry};
 use yado::report::{Event, Sink};
 
-use crate::support::Meter;
 use crate::support::git::{GitRepository, GitServer};
+use crate::support::ssh::{SshServer, SshSetup, keygen};
+use crate::support::{Meter, WorkDir};
 
 /// Keeps what is noted.
 #[derive(Default)]
@@ -175,6 +176,7 @@ fn few_requests_and_few_bytes() {
     for n in 0..3000 {
         let at = format!("clusters/c{}/team{}/app{n}", n % 5, n % 40);
         app.write(&format!("{at}/values.yaml"), format!("image:\n  tag: v{n}\n"));
+        app.write(&format!("wide/app{n}/values.yaml"), format!("image:\n  tag: v{n}\n"));
     }
     app.commit("first");
     app.open();
@@ -204,6 +206,19 @@ fn few_requests_and_few_bytes() {
     let counted = meter.counted();
     assert_eq!(counted.requests.len(), 1, "{counted:?}");
     assert!(counted.received < 2_000, "{counted:?}");
+    // A directory of thousands comes, but only what is new of it is sent.
+    run(async {
+        let remote = remote(&url);
+        let path = "wide/app1607/values.yaml";
+        let head = git.open_branch(&remote, "main").await.unwrap();
+        let edits = edits([(path, write("image:\n  tag: new\n"))]);
+        let made = head.commit_with(&edits, &new("change"), None).await.unwrap().unwrap();
+        meter.counted();
+        assert_eq!(push(&git, &remote, &head, &made).await.outcome, PushOutcome::Done);
+        let counted = meter.counted();
+        assert!(counted.sent < 2_000, "{counted:?}");
+    });
+    app.fsck();
 }
 
 #[test]
@@ -226,6 +241,8 @@ fn what_hooks_and_settings_refuse_is_told() {
         assert_eq!(reason(&push(&git, &remote, &head, &made).await), "hook declined");
         app.hook("update", "exit 0");
         assert_eq!(git.reference(&remote, "main").await.unwrap(), Some(head.id()));
+        // What was made for the push that was refused is not there.
+        let made = head.commit_with(&edits, &new("m"), None).await.unwrap().unwrap();
 
         // What a hook sees of the options.
         app.hook("post-receive", "echo \"$GIT_PUSH_OPTION_COUNT $GIT_PUSH_OPTION_0\"");
@@ -497,13 +514,14 @@ fn everything(git: &Git, remote: &Remote, app: &GitRepository<'_>, commits: &[St
 #[test]
 fn servers_that_can_do_less_or_refuse_to() {
     let server = GitServer::start();
-    let settings: [(&str, &str, &[(&str, &str)], &str); 7] = [
+    let settings: [(&str, &str, &[(&str, &str)], &str); 8] = [
         ("all", "", &[], "only what is needed"),
         ("named", "", &[("uploadpack.allowRefInWant", "true")], "only what is needed"),
         ("depth", "", &[("uploadpackfilter.tree.maxDepth", "0")], "only what is needed"),
         ("tree", "", &[("uploadpackfilter.tree.allow", "false")], "gives out no single files ("),
         ("filter", "", &[("uploadpack.allowFilter", "false")], "gives out no single files, so"),
         ("old", "old/", &[], "gives out no single files, so"),
+        ("oldest", "old/", &[("uploadpack.allowFilter", "false")], "gives out no single files, so"),
         ("any", "old/", &[("uploadpack.allowAnySHA1InWant", "true")], "only what is needed"),
     ];
     for (name, path, settings, note) in settings {
@@ -514,6 +532,49 @@ fn servers_that_can_do_less_or_refuse_to() {
         let Client { git, notes } = client(&server);
         everything(&git, &remote(&server.http(&format!("{path}{name}"))), &app, &commits);
         assert!(notes.has(note), "{name}: {:?}", notes.0);
+    }
+}
+
+#[test]
+fn over_ssh_with_and_without_version_2() {
+    let server = GitServer::start();
+    for accepts_protocol in [true, false] {
+        let (app, commits) = furnish_history(&server, &format!("ssh-{accepts_protocol}"));
+        let work = WorkDir::new();
+        let ssh = SshServer::start(SshSetup { accepts_protocol, ..SshSetup::default() });
+        keygen(&work.path("id"), "ed25519", &[]);
+        ssh.authorize(&work.path("id.pub"));
+        let known = work.write("known_hosts", ssh.known(&ssh.name(), "ed25519"));
+        let options = SshOptions {
+            identities: vec![work.path("id")],
+            known_hosts: vec![known],
+            ..SshOptions::default()
+        };
+        let client = || {
+            let options = GitOptions { ssh: options.clone(), ..GitOptions::default() };
+            Git::new(Http::new(Options::default()), options, Arc::new(Notes::default()))
+        };
+        let remote = remote(&ssh.url(app.bare()));
+        everything(&client(), &remote, &app, &commits);
+        // One channel for reading and one for the push, where version 2 allows it.
+        let git = client();
+        run(async {
+            let head = git.open_branch(&remote, "main").await.unwrap();
+            let edits = edits([(FILE, write("over ssh\n"))]);
+            let made = head.commit_with(&edits, &new("m"), None).await.unwrap().unwrap();
+            app.hook("pre-receive", "echo no >&2; exit 1");
+            let refused = push(&git, &remote, &head, &made).await;
+            assert_eq!(reason(&refused), "pre-receive hook declined");
+            assert_eq!(refused.messages, ["no"]);
+            app.hook("pre-receive", "exit 0");
+            let before = git.requests();
+            assert_eq!(push(&git, &remote, &head, &made).await.outcome, PushOutcome::Done);
+            assert_eq!(git.requests() - before, 1);
+        });
+        if accepts_protocol {
+            assert_eq!(git.requests(), 3, "one to read, two to push");
+        }
+        app.fsck();
     }
 }
 

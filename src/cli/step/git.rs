@@ -26,17 +26,17 @@ const TOKEN_USER: &str = "x-access-token";
 #[command(next_help_heading = "Of git servers")]
 pub(in crate::cli) struct GitFlags {
     /// A private key for ssh; its certificate may stand beside it as FILE-cert.pub
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     ssh_key: Vec<PathBuf>,
     /// A directory like ~/.ssh, or a Secret with ssh-privatekey: keys, `known_hosts` and config
     /// [default: ~/.ssh]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = any)]
     ssh_dir: Vec<PathBuf>,
     /// A file with the passphrase of the keys [env: `YADO_SSH_PASSPHRASE` holds it itself]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     ssh_passphrase_file: Option<PathBuf>,
     /// A file of host keys, besides those of --ssh-dir
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     known_hosts: Vec<PathBuf>,
     /// The fingerprint of a host's key, as `ssh-keygen -lf` prints it: SHA256:…
     #[arg(long, value_name = "FINGERPRINT")]
@@ -49,16 +49,16 @@ pub(in crate::cli) struct GitFlags {
     #[arg(long, value_name = "[URL=]DIR")]
     basic_auth_dir: Vec<String>,
     /// A file of git-credential-store (or .netrc): `https://user:password@host`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     credentials: Vec<PathBuf>,
     /// A file with a token for the server of the URL [env: `GIT_TOKEN` holds it itself]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     token_file: Option<PathBuf>,
     /// The name to log in with [env: `GIT_USERNAME`]
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
     /// A file with the password [env: `GIT_PASSWORD` holds it itself]
-    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    #[arg(long, value_name = "FILE", value_parser = any, conflicts_with = "token_file")]
     password_file: Option<PathBuf>,
     /// The proxy for http and https
     #[arg(long, value_name = "URL")]
@@ -283,6 +283,11 @@ impl Gathered {
         }
         Ok(())
     }
+}
+
+/// A path, perhaps empty, which clap's own parser of paths does not take.
+fn any(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(text.into())
 }
 
 /// Those that are not empty: a parameter or workspace of a pipeline that is not set is.

@@ -146,10 +146,12 @@ impl Step {
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CliError> {
         self.runtime.block_on(async {
+            // Before anything is made that a signal would leave behind.
+            let stopped = signalled();
             tokio::select! {
                 biased;
                 done = work => Ok(done?),
-                () = signalled() => Err(Stopped::Signal.into()),
+                () = stopped => Err(Stopped::Signal.into()),
                 () = tokio::time::sleep_until(self.deadline.into()) => {
                     Err(Stopped::Timeout(self.timeout).into())
                 }
@@ -167,13 +169,15 @@ impl Step {
     }
 }
 
-/// Ends when the process is asked to stop. The caller has its work dropped then.
-pub(super) async fn signalled() {
+/// Ends when the process is asked to stop, from this call on. The caller has its work dropped then.
+pub(super) fn signalled() -> impl Future<Output = ()> {
     let mut streams: Vec<_> =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
             .into_iter()
             .filter_map(|kind| signal(kind).ok())
             .collect();
-    let any = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
-    futures_util::future::select_all(any).await;
+    async move {
+        let any = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
+        futures_util::future::select_all(any).await;
+    }
 }

@@ -48,7 +48,7 @@ pub(super) fn give(
     for id in &given.objects {
         let (kind, content) = repository.read(id)?;
         let mut entry = Vec::new();
-        pack::head(&mut entry, kind, content.len());
+        pack::before(&mut entry, kind, content.len());
         let mut encoder = ZlibEncoder::new(&mut entry, Compression::fast());
         let packed = encoder.write_all(&content).and_then(|()| encoder.finish().map(drop));
         packed.map_err(|error| error.to_string())?;

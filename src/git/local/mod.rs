@@ -93,7 +93,7 @@ fn greeting(repository: &LocalRepository, service: Service) -> Result<Vec<u8>, P
              allow-reachable-sha1-in-want"
                 .to_owned()
         }
-        Service::ReceivePack => "report-status side-band-64k ofs-delta quiet".to_owned(),
+        Service::ReceivePack => "report-status side-band-64k ofs-delta quiet no-thin".to_owned(),
     };
     capabilities.extend([" object-format=", format.name()]);
     let references = refs::all(repository)?;

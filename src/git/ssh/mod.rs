@@ -39,6 +39,7 @@ use keys::Identity;
 pub(in crate::git) use address::Address;
 pub(in crate::git) use channel::Channel;
 pub use error::{HostKeyError, SshError};
+pub(in crate::git) use keys::decode;
 
 /// The port of ssh.
 const PORT: u16 = 22;
