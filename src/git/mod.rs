@@ -1,4 +1,4 @@
-//! Git without git: one commit of a repository elsewhere, as files.
+//! Git without git: one commit of a repository elsewhere, as files; or a clone of it, see [`clone`].
 //!
 //! ```text
 //! text ─ GitUrl::parse ─► where, and what of it
@@ -16,7 +16,7 @@
 //! It speaks version 2 of git's protocol over https, http, `git://` and ssh; over ssh, whose
 //! servers often do not let git know which version is meant, the older ones too. What a checkout
 //! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
-//! filters (LFS files stay pointers, with a warning).
+//! filters (LFS files stay pointers, with a warning, unless a clone is asked for them).
 //! Credentials go to the origin they were given for, and to no other.
 //!
 //! A few files of a branch are changed without a clone and without a directory:
