@@ -99,13 +99,13 @@ fn status_kind(status: u16) -> ErrorKind {
 fn git_kind(error: &GitError) -> ErrorKind {
     match error {
         GitError::Status { status, .. } => status_kind(*status),
-        GitError::Empty { .. } | GitError::NoReference { .. } | GitError::NoSubdir { .. } => {
-            ErrorKind::Missing
-        }
+        GitError::Local { .. }
+        | GitError::Empty { .. }
+        | GitError::NoReference { .. }
+        | GitError::NoSubdir { .. } => ErrorKind::Missing,
         GitError::Ssh { source, .. } if source.is_auth() => ErrorKind::Auth,
         GitError::Ssh { source, .. } if source.is_input() => ErrorKind::Input,
         GitError::Ssh { source, .. } if source.is_missing() => ErrorKind::Missing,
-        GitError::Unadvertised { .. } => ErrorKind::Missing,
         GitError::Checksum { .. } | GitError::Path { .. } | GitError::Module { .. } => {
             ErrorKind::Input
         }
@@ -272,8 +272,11 @@ impl<'a> Remotes<'a> {
         action: impl FnOnce(Git) -> F,
     ) -> Result<T, BuildError> {
         let env = self.env;
-        let options =
-            GitOptions { authorization: self.git_authorization(url), ..GitOptions::default() };
+        let options = GitOptions {
+            authorization: self.git_authorization(url),
+            ssh: self.secrets.ssh().clone(),
+            ..GitOptions::default()
+        };
         let git = Git::new(env.http.clone(), options, std::sync::Arc::clone(&env.sink));
         env.runtime.block_on(async {
             tokio::select! {

@@ -33,6 +33,13 @@ pub(super) fn ssh_agent() -> Option<PathBuf> {
     path("SSH_AUTH_SOCK")
 }
 
+/// Files of host keys: the user's and the system's, as far as they are there.
+pub(super) fn known_hosts() -> Vec<PathBuf> {
+    let own = path("HOME").map(|home| home.join(".ssh/known_hosts"));
+    let system = PathBuf::from("/etc/ssh/ssh_known_hosts");
+    own.into_iter().chain([system]).filter(|file| file.is_file()).collect()
+}
+
 /// The store's directory: `YADO_ROOT`, else by XDG's rules. An empty variable is none.
 pub(super) fn store_root() -> Result<PathBuf, CliError> {
     if let Some(root) = path("YADO_ROOT") {

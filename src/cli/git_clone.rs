@@ -132,7 +132,7 @@ impl Flags {
             let problem = "a branch, tag or commit is named by --revision, a directory by --sparse";
             return Err(usage("URL", problem.to_owned()));
         }
-        let remote = Remote::parse(&self.url).map_err(|e| usage("URL", e.to_string()))?;
+        let remote = Remote::named(&self.url).map_err(|e| usage("URL", e.to_string()))?;
         let remote = remote.ok_or_else(|| {
             let shown = self.url.rsplit('@').next().unwrap_or_default();
             usage("URL", format!("{shown:?} is no URL of a git repository"))

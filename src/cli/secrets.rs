@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::exit::CliError;
 use crate::build::{Agents, Entitlement, Secrets};
+use crate::git::SshOptions;
 
 /// How large a secret may be, in bytes: `BuildKit`'s limit, which is the kernel's for a variable.
 const LARGEST: usize = 500 * 1024;
@@ -127,7 +128,13 @@ impl SecretFlags {
                 return Err(CliError::Usage(format!("--secret id={id} is given twice")));
             }
         }
-        Ok(Secrets::new(contents))
+        // Repositories that are reached over ssh see the agent that steps see.
+        let ssh = SshOptions {
+            agent: self.agents()?.remove("default"),
+            known_hosts: environment::known_hosts(),
+            ..SshOptions::default()
+        };
+        Ok(Secrets::new(contents).with_ssh(ssh))
     }
 
     /// The agents' sockets.

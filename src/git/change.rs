@@ -9,7 +9,7 @@ use super::error::GitError;
 use super::id::{ObjectFormat, ObjectId};
 use super::object::{self, Kind, Mode, TreeEntry};
 use super::objects::Source;
-use super::pack::Object;
+use super::pack::{Base, Object};
 use super::url::Remote;
 use super::{Commit, Git, NewCommit, Signer};
 
@@ -105,7 +105,7 @@ fn make(
     let tree = match making.tree(base, &changes, "")? {
         Some(tree) => tree,
         // A repository may be left without files, but does not begin so.
-        None if base.is_some() => making.object(Kind::Tree, Vec::new())?,
+        None if base.is_some() => making.object(Kind::Tree, Vec::new(), None)?,
         None => return Ok(None),
     };
     let (mut text, at) = new.text(&tree, parents);
@@ -113,7 +113,7 @@ fn make(
         let signature = signer.sign(text.as_bytes(), new.committer.seconds)?;
         text.insert_str(at, &signature_header(making.format, &signature));
     }
-    let commit = making.object(Kind::Commit, text.clone().into_bytes())?;
+    let commit = making.object(Kind::Commit, text.clone().into_bytes(), None)?;
     let commit = Commit::parse(commit, text.as_bytes());
     let commit = commit.ok_or_else(|| source.damaged("a commit was made wrong".to_owned()))?;
     source.keep(&making.objects);
@@ -164,13 +164,22 @@ struct Making<'a, 'g> {
 }
 
 impl Making<'_, '_> {
-    fn object(&mut self, kind: Kind, content: Vec<u8>) -> Result<ObjectId, GitError> {
+    /// Makes an object; `base` is what it was before, as the other side has it.
+    fn object(
+        &mut self,
+        kind: Kind,
+        content: Vec<u8>,
+        base: Option<ObjectId>,
+    ) -> Result<ObjectId, GitError> {
         let object = Object::new(self.format, kind, content);
-        let object = object.ok_or_else(|| GitError::Commit {
+        let mut object = object.ok_or_else(|| GitError::Commit {
             problem: "a file was made to collide with another (SHA-1)".to_owned(),
         })?;
+        if let Some(id) = base.filter(|id| self.source.has(id)) {
+            object.base = Some(Base { id, content: self.source.read(&id, kind)? });
+        }
         let id = object.id;
-        if !self.source.has(&id) && !self.objects.iter().any(|known| known.id == id) {
+        if !self.source.came(&id) && !self.objects.iter().any(|known| known.id == id) {
             self.objects.push(object);
         }
         Ok(id)
@@ -207,7 +216,7 @@ impl Making<'_, '_> {
                     return Err(GitError::NoFile { remote, path });
                 }
                 Edit::Write { bytes, executable } => {
-                    let id = self.object(Kind::Blob, bytes.clone())?;
+                    let id = self.object(Kind::Blob, bytes.clone(), old.map(|(_, id)| id))?;
                     let was = old.map(|(mode, _)| mode == Mode::File { executable: true });
                     let mode = match (was, *executable) {
                         // Old modes such as 100664 stay, where nothing else is asked for.
@@ -244,7 +253,7 @@ impl Making<'_, '_> {
         if entries.is_empty() {
             return Ok(None);
         }
-        self.object(Kind::Tree, written(entries)).map(Some)
+        self.object(Kind::Tree, written(entries), base).map(Some)
     }
 
     /// What is there now; a name that git keeps for itself is an error.

@@ -57,6 +57,49 @@ pub(super) fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     (made.len() == size).then_some(made)
 }
 
+/// A delta that makes `made` of `base` where they begin and end alike, as they do when one place
+/// was changed.
+pub(super) fn make(base: &[u8], made: &[u8]) -> Vec<u8> {
+    /// The most that one instruction copies, which all readers understand.
+    const COPY: usize = 0xffff;
+    /// The most that one instruction inserts.
+    const INSERT: usize = 0x7f;
+    let start = base.iter().zip(made).take_while(|(a, b)| a == b).count();
+    let (rest, new) = (&base[start..], &made[start..]);
+    let end = rest.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut delta = Vec::new();
+    write_number(&mut delta, base.len());
+    write_number(&mut delta, made.len());
+    let copy = |delta: &mut Vec<u8>, from: usize, to: usize| {
+        for at in (from..to).step_by(COPY) {
+            let count = (to - at).min(COPY);
+            let head = delta.len();
+            delta.push(0x80);
+            // Bytes that are zero are left out, and the head says which are there.
+            let bytes = (at as u32).to_le_bytes().into_iter().chain((count as u16).to_le_bytes());
+            for (n, byte) in bytes.enumerate().filter(|(_, byte)| *byte != 0) {
+                delta[head] |= 1 << n;
+                delta.push(byte);
+            }
+        }
+    };
+    copy(&mut delta, 0, start);
+    for piece in new[..new.len() - end].chunks(INSERT) {
+        delta.push(piece.len() as u8);
+        delta.extend_from_slice(piece);
+    }
+    copy(&mut delta, base.len() - end, base.len());
+    delta
+}
+
+fn write_number(bytes: &mut Vec<u8>, mut value: usize) {
+    while value > 0x7f {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
 /// A number in pieces of seven bits, the lowest first.
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0_u64;
@@ -72,6 +115,28 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_is_applied_again() {
+        let long: Vec<u8> = (0..200_000_u64).map(|n| (n * n % 251) as u8).collect();
+        let with =
+            |at: usize, cut: usize, new: &[u8]| [&long[..at], new, &long[at + cut..]].concat();
+        for made in [
+            long.clone(),
+            Vec::new(),
+            with(0, 0, b"in front"),
+            with(100, 20, b"as long as what went"),
+            with(150_000, 3, &[9; 1000]),
+            with(199_990, 10, b""),
+            [long.as_slice(), &long].concat(),
+        ] {
+            let delta = make(&long, &made);
+            assert_eq!(apply(&long, &delta), Some(made));
+        }
+        assert!(make(&long, &with(150_000, 20, &[9; 20])).len() < 60);
+        assert_eq!(apply(b"", &make(b"", b"new")), Some(b"new".to_vec()));
+        assert_eq!(apply(b"aa", &make(b"aa", b"aaa")), Some(b"aaa".to_vec()));
+    }
 
     #[test]
     fn copies_and_inserts() {

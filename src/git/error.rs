@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::id::ObjectId;
 use super::ssh::SshError;
 use crate::net::NetError;
 
@@ -18,13 +17,13 @@ pub enum GitError {
         #[source]
         source: Box<SshError>,
     },
-    /// The server gives out only what a branch or tag points to, and this is not.
-    #[error("{remote}: no branch or tag points to {id}, and the server gives out nothing else")]
-    Unadvertised {
+    /// A repository on this machine cannot be read or changed.
+    #[error("{remote}: {problem}")]
+    Local {
         /// The repository.
         remote: String,
-        /// What was wanted.
-        id: ObjectId,
+        /// What is wrong.
+        problem: String,
     },
     /// The server cannot be reached, or the connection broke.
     #[error("{remote}")]

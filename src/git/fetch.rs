@@ -14,7 +14,7 @@ use super::pack::{Pack, PackWriter};
 use super::protocol::{self, FetchRequest, Filter, Received};
 use super::repository::{self, Repository, Scope, Submodule};
 use super::setup::Setup;
-use super::transport::{self, Server};
+use super::transport::{self, Server, Version};
 use super::url::Remote;
 use super::{Git, blocking};
 use crate::net::Url;
@@ -51,6 +51,13 @@ pub(super) struct Request {
     pub(super) subdir: Option<String>,
     /// How many repositories it is a submodule of.
     pub(super) level: usize,
+}
+
+/// Whether a server of version 1 does not give out an object since no reference points to it.
+fn is_unadvertised(server: &Server, error: &GitError) -> bool {
+    let GitError::Refused { message, .. } = error else { return false };
+    let says = |text| message.contains(text);
+    server.version == Version::One && (says("not our ref") || says("unadvertised object"))
 }
 
 impl Git {
@@ -232,7 +239,7 @@ impl Git {
             // Asking is repeated there, if need be.
             let request = whole.as_ref().unwrap_or(request);
             let answer = match protocol::fetch(&self.transport, server, request).await {
-                Err(GitError::Unadvertised { .. }) if whole.is_none() => {
+                Err(error) if whole.is_none() && is_unadvertised(server, &error) => {
                     whole = Some(self.everything(server).await?);
                     continue;
                 }
@@ -245,7 +252,7 @@ impl Git {
             };
             match protocol::receive(server, answer, sink).await {
                 Ok(received) => break (writer, received),
-                Err(GitError::Unadvertised { .. }) if whole.is_none() => {
+                Err(error) if whole.is_none() && is_unadvertised(server, &error) => {
                     whole = Some(self.everything(server).await?);
                     continue;
                 }

@@ -258,7 +258,7 @@ fn endpoint(remote: &Remote, configured: Option<&str>) -> Result<Url, GitError> 
     match remote {
         Remote::Http(url) => Ok(beside(url.clone())),
         // Over ssh it is asked for.
-        Remote::Ssh(_) | Remote::Git { .. } => Err(none()),
+        Remote::Ssh(_) | Remote::Git { .. } | Remote::Local(_) => Err(none()),
     }
 }
 

@@ -18,6 +18,26 @@
 //! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
 //! filters (LFS files stay pointers, with a warning, unless a clone is asked for them).
 //! Credentials go to the origin they were given for, and to no other.
+//!
+//! A few files of a branch are changed without a clone and without a directory:
+//!
+//! ```text
+//! branch ─ Git::open_branch ─► Head       ls-refs; the commit and its root directory
+//!                               │ read, list, glob
+//!                               ▼         only the directories on the way, and the files
+//!                             contents
+//!                               │ commit_with   files, directories, commit; a signature
+//!                               ▼
+//!                             Made
+//!                               │ Git::push     a pack of what is new, in one message
+//!                               ▼
+//!                             Done · Refused · GitError::Unknown
+//! ```
+//!
+//! `Refused` is the server's last word only if the reference still is where it was: the caller
+//! opens the branch again and, if it has moved, makes the change again on what is there now; all
+//! that has not changed is here already. After `Unknown` it does the same, and finds its own commit
+//! there or not (`Head::log`, `Git::is_ancestor`).
 
 mod attributes;
 mod branch;
@@ -47,6 +67,7 @@ mod protocol;
 mod push;
 mod refs;
 mod repository;
+mod service;
 mod setup;
 mod sign;
 mod sparse;
@@ -123,7 +144,7 @@ impl GitOptions {
         let text = match remote {
             Remote::Http(url) => url.as_str(),
             Remote::Ssh(text) => text,
-            Remote::Git { .. } => return remote.clone(),
+            Remote::Git { .. } | Remote::Local(_) => return remote.clone(),
         };
         let other = Rewrite::apply(&self.rewrites, text);
         let parsed = other.and_then(|text| Remote::parse(&text).ok().flatten());

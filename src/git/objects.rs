@@ -24,7 +24,7 @@ const MEMORY: u64 = 1 << 30;
 
 /// Whether a server will not give out what it was asked for.
 pub(super) fn refuses(error: &GitError) -> bool {
-    matches!(error, GitError::Refused { .. } | GitError::Unadvertised { .. })
+    matches!(error, GitError::Refused { .. })
 }
 
 /// How objects are had from a server.
@@ -101,6 +101,11 @@ impl Source<'_> {
     /// Whether an object is here.
     pub(super) fn has(&self, id: &ObjectId) -> bool {
         self.objects().kind(id).is_some()
+    }
+
+    /// Whether an object came from the server, which therefore has it.
+    pub(super) fn came(&self, id: &ObjectId) -> bool {
+        self.objects().packs.iter().any(|pack| pack.kind(id).is_some())
     }
 
     /// Keeps objects that were made here.

@@ -72,7 +72,7 @@ fn packed(pack: &[u8]) -> Vec<u8> {
 }
 
 fn pack(objects: &[&Object]) -> Vec<u8> {
-    packed(&build(SHA1, objects.iter().copied()).unwrap())
+    packed(&build(SHA1, objects.iter().copied(), false).unwrap())
 }
 
 fn git() -> Git {
@@ -92,10 +92,10 @@ async fn nothing_is_taken_for_what_it_is_not() {
     let root = tree("f", &good);
     let tip = commit(&root);
     let other = commit(&tree("f", &bad));
-    let mut damaged = build(SHA1, [&tip, &root].into_iter()).unwrap();
+    let mut damaged = build(SHA1, [&tip, &root].into_iter(), false).unwrap();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    let cut = build(SHA1, [&tip, &root].into_iter()).unwrap();
+    let cut = build(SHA1, [&tip, &root].into_iter(), false).unwrap();
     let first = pack(&[&tip, &root]);
     for (answers, expected) in [
         (vec![first.clone(), pack(&[&good])], "good"),

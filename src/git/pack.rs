@@ -8,6 +8,7 @@
 mod build;
 mod index;
 mod inflate;
+mod stored;
 mod write;
 
 use std::collections::HashMap;
@@ -20,7 +21,8 @@ use super::id::{ObjectFormat, ObjectId};
 use super::object::Kind;
 use inflate::Inflate;
 
-pub(super) use build::{Object, build};
+pub(super) use build::{Base, Object, before, build};
+pub(super) use stored::StoredPack;
 pub(super) use write::{PackWriter, with_checksum};
 
 /// Why a pack cannot be used.
@@ -123,6 +125,11 @@ impl Pack {
     pub(super) fn beginning(&self, short: &str, kind: Kind) -> Vec<ObjectId> {
         let ids = self.entries.iter().filter(|entry| entry.kind == kind).map(|entry| entry.id);
         ids.filter(|id| id.to_string().starts_with(short)).collect()
+    }
+
+    /// All objects.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (ObjectId, Kind)> {
+        self.entries.iter().map(|entry| (entry.id, entry.kind))
     }
 
     fn find(&self, id: &ObjectId) -> Option<&Entry> {

@@ -136,26 +136,7 @@ pub(super) async fn fetch(
         Version::Two => message.finish(),
         Version::One => message.unfinished(),
     };
-    transport.send(server, message).await.map_err(|error| unadvertised(server, error))
-}
-
-/// What a server of version 1 says of an object that it does not give out is an error of its own,
-/// so that the caller may ask for what it does give out.
-fn unadvertised(server: &Server, error: GitError) -> GitError {
-    let text = match &error {
-        GitError::Refused { message, .. } => message.clone(),
-        GitError::Ssh { source, .. } => source.to_string(),
-        _ => return error,
-    };
-    let refuses = text.contains("not our ref") || text.contains("unadvertised object");
-    if server.version == Version::Two || !refuses {
-        return error;
-    }
-    let mut words = text.split(|c: char| !c.is_ascii_hexdigit());
-    match words.find_map(ObjectId::parse) {
-        Some(id) => GitError::Unadvertised { remote: server.name.clone(), id },
-        None => error,
-    }
+    transport.send(server, message).await
 }
 
 /// The command of version 2.
@@ -192,6 +173,8 @@ fn wants(server: &Server, request: &FetchRequest) -> Result<Message, GitError> {
             capabilities.extend([" ", word]);
         }
     };
+    // Some servers refuse clients that do not know it.
+    add("multi_ack_detailed");
     add("ofs-delta");
     add("no-progress");
     if request.include_tag {
@@ -245,10 +228,7 @@ pub(super) async fn receive(
 ) -> Result<Received, GitError> {
     let received = match server.version {
         Version::Two => sections(server, &mut answer).await?,
-        Version::One => {
-            let before = acknowledged(server, &mut answer).await;
-            before.map_err(|error| unadvertised(server, error))?
-        }
+        Version::One => acknowledged(server, &mut answer).await?,
     };
     loop {
         match answer.next().await? {
@@ -306,7 +286,7 @@ async fn sections(server: &Server, answer: &mut Answer) -> Result<Received, GitE
 }
 
 /// What comes before the pack in version 1: commits without parents and a mark, if a depth was
-/// asked for; and one line on what is here already.
+/// asked for; and what is common to both sides.
 async fn acknowledged(server: &Server, answer: &mut Answer) -> Result<Received, GitError> {
     let mut received = Received::default();
     let mut limit = boundary();
@@ -315,7 +295,12 @@ async fn acknowledged(server: &Server, answer: &mut Answer) -> Result<Received, 
         limit.take(&packet).map_err(|problem| server.protocol(problem))?;
         match packet.line() {
             Some("NAK") => return Ok(received),
-            Some(line) if line.starts_with("ACK ") => return Ok(received),
+            // With another word behind it, more lines follow.
+            Some(line) if line.starts_with("ACK ") => {
+                if line.split(' ').count() == 2 {
+                    return Ok(received);
+                }
+            }
             Some(line) => {
                 let id = line.strip_prefix("shallow ").and_then(ObjectId::parse);
                 received.shallow.extend(id);

@@ -173,7 +173,7 @@ fn message(server: &Server, push: &Push<'_>) -> Result<Vec<u8>, GitError> {
         let mut seen = HashSet::new();
         let objects = push.commits.iter().flat_map(|made| &made.objects);
         let objects: Vec<&Object> = objects.filter(|object| seen.insert(object.id)).collect();
-        let pack = pack::build(format, objects.into_iter());
+        let pack = pack::build(format, objects.into_iter(), !has("no-thin"));
         let io = |source| GitError::Io { path: format!("the pack for {}", server.name), source };
         bytes.extend_from_slice(&pack.map_err(io)?);
     }
@@ -181,7 +181,7 @@ fn message(server: &Server, push: &Push<'_>) -> Result<Vec<u8>, GitError> {
 }
 
 /// Whether git takes it for the full name of a reference (git-check-ref-format).
-fn good_name(name: &str) -> bool {
+pub(super) fn good_name(name: &str) -> bool {
     let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     name.starts_with("refs/")
         && !name.contains("..")
@@ -222,8 +222,7 @@ impl Report<'_> {
                 Some(Band::Progress(text)) => self.said(text),
                 Some(Band::Fatal(message)) => {
                     self.end_line();
-                    let remote = self.server.name.clone();
-                    return Err(GitError::Refused { remote, message });
+                    return Err(self.server.refused(&message));
                 }
                 None => return Err(self.server.protocol("a message has no known channel")),
             }
@@ -244,7 +243,7 @@ impl Report<'_> {
     }
 
     fn outcome(&self, lines: &[String], push: &Push<'_>) -> Result<PushOutcome, GitError> {
-        let clean = |text: &str| cut(&message_line(text), 500).into_owned();
+        let clean = |text: &str| cut(&message_line(&self.server.redact(text)), 500).into_owned();
         let first = push.updates.first().map(|update| update.reference.clone());
         let unpacked = lines.iter().find_map(|line| line.strip_prefix("unpack "));
         match unpacked {
@@ -290,7 +289,8 @@ impl Report<'_> {
         /// The most lines that are kept and shown.
         const MOST: usize = 200;
         let line = std::mem::take(&mut self.line);
-        let line = message_line(&String::from_utf8_lossy(&line)).trim().to_owned();
+        let line = self.server.redact(&String::from_utf8_lossy(&line));
+        let line = message_line(&line).trim().to_owned();
         if line.is_empty() || self.messages.len() == MOST {
             return;
         }

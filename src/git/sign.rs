@@ -1,7 +1,7 @@
 //! Signatures of commits, by a key that was given as text: an ssh key (SSHSIG, for the purpose
-//! `git`) or a secret key of OpenPGP.
+//! `git`) or a secret key of `OpenPGP`.
 //!
-//! A key that cannot be used is refused when it is given, not when a commit is made. An OpenPGP
+//! A key that cannot be used is refused when it is given, not when a commit is made. An `OpenPGP`
 //! signature carries the time of the commit, so that the same commit has the same id again.
 
 use std::fmt;
@@ -20,7 +20,7 @@ pub trait Signer: Send + Sync {
 }
 
 /// A signer with a key, of whichever kind its text says: a private key of ssh in any form, or an
-/// armored secret key of OpenPGP.
+/// armored secret key of `OpenPGP`.
 pub fn signer(key: &str, passphrase: Option<&str>) -> Result<Box<dyn Signer>, GitError> {
     let head = key.lines().find(|line| line.starts_with("-----BEGIN ")).unwrap_or_default();
     match head {
@@ -47,19 +47,7 @@ struct Ssh(PrivateKey);
 
 impl Ssh {
     fn new(text: &str, passphrase: Option<&str>) -> Result<Self, GitError> {
-        let encrypted = text.contains("ENCRYPTED");
-        let key = match russh::keys::decode_secret_key(text.trim(), passphrase) {
-            Ok(key) => key,
-            Err(russh::keys::Error::KeyIsEncrypted) => return Err(passphrase_problem(passphrase)),
-            Err(russh::keys::Error::SshKey(ssh_key::Error::Crypto)) if passphrase.is_some() => {
-                return Err(passphrase_problem(passphrase));
-            }
-            Err(_) if encrypted => return Err(passphrase_problem(passphrase)),
-            Err(error) => return Err(refused(format!("it cannot be read: {error}"))),
-        };
-        if key.is_encrypted() {
-            return Err(passphrase_problem(passphrase));
-        }
+        let key = super::ssh::decode(text, passphrase).map_err(refused)?;
         let signer = Self(key);
         signer.sign(b"", 0)?;
         Ok(signer)
@@ -74,7 +62,7 @@ impl Signer for Ssh {
     }
 }
 
-/// A key of OpenPGP, and which part of it signs.
+/// A key of `OpenPGP`, and which part of it signs.
 struct OpenPgp {
     key: SignedSecretKey,
     /// The subkey; else it is the primary key.

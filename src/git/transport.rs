@@ -140,10 +140,14 @@ impl Server {
         idle.take_if(|line| line.served);
     }
 
+    /// What a server says, without what it was told in confidence.
+    pub(super) fn redact(&self, text: &str) -> String {
+        credentials::redact(text, &self.secrets)
+    }
+
     /// An error in the server's own words.
     pub(super) fn refused(&self, message: &str) -> GitError {
-        let message = credentials::redact(message.trim(), &self.secrets);
-        GitError::Refused { remote: self.name.clone(), message }
+        GitError::Refused { remote: self.name.clone(), message: self.redact(message.trim()) }
     }
 
     fn take_idle(&self) -> Option<Line> {

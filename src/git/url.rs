@@ -5,6 +5,7 @@
 //! `.git`; all else is a file or a download. Pure.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::net::Url;
 
@@ -47,6 +48,8 @@ pub enum Remote {
     },
     /// Over ssh, as it was written.
     Ssh(String),
+    /// A directory of this machine. Only the user names one; no repository does.
+    Local(PathBuf),
 }
 
 /// What is wrong with a git source.
@@ -256,6 +259,29 @@ impl Remote {
         format!("{scheme}://{user}@{host}/{path}")
     }
 
+    /// Reads what a user gives as a repository: a URL, `host:path` with and without a user, or the
+    /// path of a directory (`/srv/x.git`, `./x`, `file:///srv/x.git`); `None` for anything else.
+    pub fn named(text: &str) -> Result<Option<Self>, GitUrlError> {
+        if text.contains(char::is_control) {
+            return Err(GitUrlError::Control(text.replace(char::is_control, "?")));
+        }
+        if let Some(rest) = text.strip_prefix("file://") {
+            let path = rest.strip_prefix("localhost").unwrap_or(rest);
+            return Ok(path.starts_with('/').then(|| Self::Local(decode(path).into())));
+        }
+        if scheme(text).is_some() {
+            return url(text);
+        }
+        let first = text.split('/').next().unwrap_or_default();
+        match first.split_once(':') {
+            Some((host, _)) if !host.is_empty() => Ok(Some(Self::Ssh(text.to_owned()))),
+            _ if matches!(first, "" | "." | "..") && !text.is_empty() => {
+                Ok(Some(Self::Local(text.into())))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Follows a URL of `.gitmodules` that begins with `./` or `../`.
     pub(super) fn join(&self, relative: &str) -> Option<Self> {
         let up = |path: &str| {
@@ -281,6 +307,8 @@ impl Remote {
                 Some(Self::Git { host: host.clone(), port: *port, path: up(path)? })
             }
             Self::Ssh(text) => up(text).map(Self::Ssh),
+            // What a repository names is never on this machine.
+            Self::Local(_) => None,
         }
     }
 }
@@ -294,6 +322,7 @@ impl fmt::Display for Remote {
                 let _ = url.set_password(None);
                 f.write_str(url.as_str())
             }
+            Self::Local(path) => write!(f, "{}", path.display()),
             Self::Git { host, port: Self::GIT_PORT, path } => write!(f, "git://{host}{path}"),
             Self::Git { host, port, path } => write!(f, "git://{host}:{port}{path}"),
             // ssh://user:password@host is possible, if of no use.

@@ -156,6 +156,36 @@ fn a_git_url_is_one_line_for_whoever_listens() {
 }
 
 #[test]
+fn what_a_user_names_may_be_here_and_what_a_repository_names_may_not() {
+    for (text, here) in [
+        ("/srv/x.git", true),
+        ("./x", true),
+        ("../x", true),
+        (".", true),
+        ("file:///srv/x%20y.git", true),
+        ("file://localhost/srv/x", true),
+        ("file://elsewhere/srv/x", false),
+        ("https://h/x.git", false),
+        ("ssh://h/x", false),
+        ("git@h:x", false),
+        ("forge:org/x", false),
+        ("x", false),
+        ("x/y", false),
+        ("", false),
+    ] {
+        let named = Remote::named(text).unwrap();
+        assert_eq!(matches!(named, Some(Remote::Local(_))), here, "{text}");
+        let parsed = Remote::parse(text).unwrap();
+        assert!(!matches!(parsed, Some(Remote::Local(_))), "{text}");
+    }
+    assert_eq!(Remote::named("file:///a%20b").unwrap().unwrap().to_string(), "/a b");
+    assert!(matches!(Remote::named("forge:org/x").unwrap(), Some(Remote::Ssh(_))));
+    assert!(Remote::named("/a\nb").is_err());
+    let local = Remote::named("/srv/x.git").unwrap().unwrap();
+    assert!(local.join("../y.git").is_none());
+}
+
+#[test]
 fn relative_urls_of_submodules() {
     for (base, relative, expected) in [
         ("https://u:p@h/a/b.git", "../c.git", Some("https://h/a/c.git")),

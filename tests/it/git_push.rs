@@ -176,6 +176,7 @@ fn few_requests_and_few_bytes() {
     for n in 0..3000 {
         let at = format!("clusters/c{}/team{}/app{n}", n % 5, n % 40);
         app.write(&format!("{at}/values.yaml"), format!("image:\n  tag: v{n}\n"));
+        app.write(&format!("wide/app{n}/values.yaml"), format!("image:\n  tag: v{n}\n"));
     }
     app.commit("first");
     app.open();
@@ -205,6 +206,19 @@ fn few_requests_and_few_bytes() {
     let counted = meter.counted();
     assert_eq!(counted.requests.len(), 1, "{counted:?}");
     assert!(counted.received < 2_000, "{counted:?}");
+    // A directory of thousands comes, but only what is new of it is sent.
+    run(async {
+        let remote = remote(&url);
+        let path = "wide/app1607/values.yaml";
+        let head = git.open_branch(&remote, "main").await.unwrap();
+        let edits = edits([(path, write("image:\n  tag: new\n"))]);
+        let made = head.commit_with(&edits, &new("change"), None).await.unwrap().unwrap();
+        meter.counted();
+        assert_eq!(push(&git, &remote, &head, &made).await.outcome, PushOutcome::Done);
+        let counted = meter.counted();
+        assert!(counted.sent < 2_000, "{counted:?}");
+    });
+    app.fsck();
 }
 
 #[test]
@@ -227,6 +241,8 @@ fn what_hooks_and_settings_refuse_is_told() {
         assert_eq!(reason(&push(&git, &remote, &head, &made).await), "hook declined");
         app.hook("update", "exit 0");
         assert_eq!(git.reference(&remote, "main").await.unwrap(), Some(head.id()));
+        // What was made for the push that was refused is not there.
+        let made = head.commit_with(&edits, &new("m"), None).await.unwrap().unwrap();
 
         // What a hook sees of the options.
         app.hook("post-receive", "echo \"$GIT_PUSH_OPTION_COUNT $GIT_PUSH_OPTION_0\"");
@@ -498,13 +514,14 @@ fn everything(git: &Git, remote: &Remote, app: &GitRepository<'_>, commits: &[St
 #[test]
 fn servers_that_can_do_less_or_refuse_to() {
     let server = GitServer::start();
-    let settings: [(&str, &str, &[(&str, &str)], &str); 7] = [
+    let settings: [(&str, &str, &[(&str, &str)], &str); 8] = [
         ("all", "", &[], "only what is needed"),
         ("named", "", &[("uploadpack.allowRefInWant", "true")], "only what is needed"),
         ("depth", "", &[("uploadpackfilter.tree.maxDepth", "0")], "only what is needed"),
         ("tree", "", &[("uploadpackfilter.tree.allow", "false")], "gives out no single files ("),
         ("filter", "", &[("uploadpack.allowFilter", "false")], "gives out no single files, so"),
         ("old", "old/", &[], "gives out no single files, so"),
+        ("oldest", "old/", &[("uploadpack.allowFilter", "false")], "gives out no single files, so"),
         ("any", "old/", &[("uploadpack.allowAnySHA1InWant", "true")], "only what is needed"),
     ];
     for (name, path, settings, note) in settings {

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use yado::git::{FetchOptions, Git, GitError, GitOptions, GitUrl, SshOptions};
+use yado::git::{
+    Author, Edit, FetchOptions, Git, GitError, GitOptions, GitUrl, NewCommit, Push, PushOutcome,
+    Remote, SshOptions, Update,
+};
 use yado::net::{Http, Options, Retry};
 use yado::report::{Event, Sink, chain};
 
@@ -541,4 +544,113 @@ fn dropbear_is_a_server_too() {
         case.fetches(&options);
     }
     case.fetches(&case.options);
+}
+
+#[test]
+fn a_commit_is_pushed_over_ssh_and_to_a_directory() {
+    for setup in [SshSetup::default(), SshSetup { dropbear: true, ..SshSetup::default() }] {
+        let setup = if setup.dropbear { SshSetup { host_keys: &["rsa"], ..setup } } else { setup };
+        let case = Case::new(setup);
+        let over_ssh = Remote::named(&case.url()).unwrap().unwrap();
+        let here = Remote::named(case.repository.bare.to_str().unwrap()).unwrap().unwrap();
+        for (n, remote) in [over_ssh, here].into_iter().enumerate() {
+            let told = Arc::new(Told::default());
+            let options = GitOptions { ssh: case.options.clone(), ..GitOptions::default() };
+            let git = Git::new(Http::new(Options::default()), options, told.clone());
+            let author = Author {
+                name: "Robot".to_owned(),
+                email: "robot@example.com".to_owned(),
+                seconds: 1_700_000_000,
+                offset: 0,
+            };
+            let new = NewCommit {
+                author: author.clone(),
+                committer: author,
+                message: format!("change {n}\n"),
+            };
+            // More than fits in a window of the channel, and does not compress.
+            let mut state = 7_u32;
+            let large: Vec<u8> = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .take(6 << 20)
+            .collect();
+            let content = format!("from {n}\n");
+            let write = |bytes: &[u8]| Edit::Write { bytes: bytes.to_vec(), executable: None };
+            let edits = [("dir/b", write(content.as_bytes())), ("large", write(&large))];
+            let edits = edits.into_iter().map(|(path, edit)| (path.to_owned(), edit)).collect();
+            let pushed = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(async {
+                    let head = git.open_branch(&remote, "main").await?;
+                    let made = head.commit_with(&edits, &new, None).await?.unwrap();
+                    let update = Update {
+                        reference: head.reference().to_owned(),
+                        old: Some(head.id()),
+                        new: Some(made.commit.id),
+                    };
+                    let push =
+                        Push { updates: vec![update], commits: vec![&made], ..Push::default() };
+                    git.push(&remote, &push).await
+                })
+                .unwrap_or_else(|error: GitError| {
+                    panic!("{}\n{}", chain(&error), case.server.log())
+                });
+            assert_eq!(pushed.outcome, PushOutcome::Done);
+            let served = |args: &[&str]| self::git(&case.repository.bare, args);
+            assert_eq!(served(&["show", "main:dir/b"]), format!("from {n}"));
+            assert_eq!(served(&["cat-file", "-s", "main:large"]), large.len().to_string());
+            assert_eq!(served(&["log", "-1", "--format=%s", "main"]), format!("change {n}"));
+            served(&["fsck", "--strict"]);
+        }
+    }
+}
+
+#[test]
+fn a_clone_by_a_user_whom_nobody_knows() {
+    let case = Case::new(SshSetup::default());
+    // Root can become a user without an entry in passwd; anybody else is who he is.
+    let is_root = rustix::process::getuid().is_root();
+    let dir = case.work.path("nobodys");
+    fs::create_dir(&dir).unwrap();
+    let key = case.work.path("secret/ssh-privatekey");
+    fs::create_dir(case.work.path("secret")).unwrap();
+    fs::copy(&case.key, &key).unwrap();
+    fs::copy(&case.options.known_hosts[0], case.work.path("secret/known_hosts")).unwrap();
+    if is_root {
+        for path in [case.work.path("secret"), case.work.path("."), dir.clone()] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o444)).unwrap();
+        std::os::unix::fs::chown(&dir, Some(12345), Some(12345)).unwrap();
+    }
+    let url = case.url();
+    let to = dir.join("clone");
+    let secret = case.work.path("secret");
+    let clone = case
+        .work
+        .yado([
+            "git-clone",
+            "--ssh-dir",
+            secret.to_str().unwrap(),
+            "--ssh-key",
+            "",
+            &url,
+            to.to_str().unwrap(),
+        ])
+        .dir("/");
+    let unset = ["env", "-u", "HOME", "-u", "XDG_RUNTIME_DIR", "-u", "YADO_ROOT"];
+    let as_nobody = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"];
+    let wrapper = as_nobody.iter().filter(|_| is_root).chain(&unset).copied();
+    // Nobody may read the place where cargo puts the binary, but everybody a copy.
+    let binary = case.work.path("yado");
+    fs::copy(crate::support::binary(), &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    let out = clone.binary(&binary).under(wrapper).succeeds();
+    assert!(out.stdout.contains(&case.repository.head), "{}", out.stdout);
+    assert_eq!(out.stderr.contains("can be read by others (mode 444, uid 0)"), is_root);
+    assert_eq!(fs::read_to_string(to.join("a")).unwrap(), "two\n");
 }

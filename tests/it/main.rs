@@ -20,6 +20,8 @@ mod exec;
 mod figures;
 mod git;
 mod git_clone;
+mod git_credentials;
+mod git_local;
 mod git_patch;
 mod git_push;
 mod git_sign;

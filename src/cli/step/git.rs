@@ -26,17 +26,17 @@ const TOKEN_USER: &str = "x-access-token";
 #[command(next_help_heading = "Of git servers")]
 pub(in crate::cli) struct GitFlags {
     /// A private key for ssh; its certificate may stand beside it as FILE-cert.pub
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     ssh_key: Vec<PathBuf>,
     /// A directory like ~/.ssh, or a Secret with ssh-privatekey: keys, `known_hosts` and config
     /// [default: ~/.ssh]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = any)]
     ssh_dir: Vec<PathBuf>,
     /// A file with the passphrase of the keys [env: `YADO_SSH_PASSPHRASE` holds it itself]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     ssh_passphrase_file: Option<PathBuf>,
     /// A file of host keys, besides those of --ssh-dir
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     known_hosts: Vec<PathBuf>,
     /// The fingerprint of a host's key, as `ssh-keygen -lf` prints it: SHA256:…
     #[arg(long, value_name = "FINGERPRINT")]
@@ -49,16 +49,16 @@ pub(in crate::cli) struct GitFlags {
     #[arg(long, value_name = "[URL=]DIR")]
     basic_auth_dir: Vec<String>,
     /// A file of git-credential-store (or .netrc): `https://user:password@host`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     credentials: Vec<PathBuf>,
     /// A file with a token for the server of the URL [env: `GIT_TOKEN` holds it itself]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any)]
     token_file: Option<PathBuf>,
     /// The name to log in with [env: `GIT_USERNAME`]
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
     /// A file with the password [env: `GIT_PASSWORD` holds it itself]
-    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    #[arg(long, value_name = "FILE", value_parser = any, conflicts_with = "token_file")]
     password_file: Option<PathBuf>,
     /// The proxy for http and https
     #[arg(long, value_name = "URL")]
@@ -101,7 +101,7 @@ impl GitFlags {
             let message = "certificates of git servers are not verified".to_owned();
             step.sink.event(Event::Warning { message });
         }
-        if let Some(proxy) = &self.proxy {
+        if let Some(proxy) = self.proxy.as_ref().filter(|proxy| !proxy.is_empty()) {
             let url: Result<Url, _> = proxy.parse();
             if !url.is_ok_and(|url| url.has_host()) {
                 return Err(CliError::Usage("--proxy: this is no URL of a proxy".to_owned()));
@@ -126,11 +126,11 @@ impl GitFlags {
             told: Vec::new(),
         };
         gathered.options.authorization = self.authorization(environment)?;
-        for file in &self.credentials {
-            let text = read(file, "--credentials")?;
-            gathered.store(file, &text)?;
+        for file in given(&self.credentials) {
+            let text = read(&file, "--credentials")?;
+            gathered.store(&file, &text)?;
         }
-        for entry in &self.basic_auth_dir {
+        for entry in self.basic_auth_dir.iter().filter(|entry| !entry.is_empty()) {
             gathered.basic_auth(entry)?;
         }
         for home in homes(environment) {
@@ -140,7 +140,7 @@ impl GitFlags {
     }
 
     fn ssh(&self, environment: &GitEnvironment) -> Result<SshOptions, CliError> {
-        let mut dirs = self.ssh_dir.clone();
+        let mut dirs = given(&self.ssh_dir);
         for dir in &dirs {
             if !dir.is_dir() {
                 let dir = dir.display();
@@ -152,28 +152,35 @@ impl GitFlags {
             let usual = homes(environment).into_iter().map(|home| home.join(".ssh"));
             dirs.extend(usual.filter(|dir| fs::read_dir(dir).is_ok()));
         }
-        let mut known_hosts = self.known_hosts.clone();
+        let mut known_hosts = given(&self.known_hosts);
         known_hosts.extend(Some(PathBuf::from(SYSTEM_KNOWN_HOSTS)).filter(|f| f.is_file()));
-        let passphrase = match &self.ssh_passphrase_file {
+        let passphrase = match given(&self.ssh_passphrase_file).first() {
             Some(file) => Some(secret(file, "--ssh-passphrase-file")?),
             None => environment.passphrase.clone(),
         };
         Ok(SshOptions {
-            identities: self.ssh_key.clone(),
+            identities: given(&self.ssh_key),
             passphrase,
             agent: environment.agent.clone(),
             dirs,
             home: environment.home.clone(),
             known_hosts,
-            fingerprints: self.host_key_fingerprint.clone(),
+            fingerprints: self
+                .host_key_fingerprint
+                .iter()
+                .filter(|text| !text.is_empty())
+                .cloned()
+                .collect(),
             trust_on_first_use: self.ssh_trust_on_first_use,
         })
     }
 
     /// What the server of the URL is shown.
     fn authorization(&self, environment: &GitEnvironment) -> Result<Option<String>, CliError> {
-        let user = self.username.clone().or_else(|| environment.user.clone());
-        let of_files = match (&self.token_file, &self.password_file) {
+        let named = self.username.clone().filter(|name| !name.is_empty());
+        let user = named.clone().or_else(|| environment.user.clone());
+        let (token_file, password_file) = (given(&self.token_file), given(&self.password_file));
+        let of_files = match (token_file.first(), password_file.first()) {
             (Some(file), _) => Some((secret(file, "--token-file")?, true)),
             (None, Some(file)) => Some((secret(file, "--password-file")?, false)),
             (None, None) => None,
@@ -183,7 +190,7 @@ impl GitFlags {
             token.or_else(|| environment.password.clone().map(|password| (password, false)))
         };
         let Some((password, is_token)) = of_files.or_else(of_environment) else {
-            return match &self.username {
+            return match named {
                 Some(_) => Err(CliError::Usage(
                     "--username needs a --password-file or --token-file".to_owned(),
                 )),
@@ -284,6 +291,16 @@ impl Gathered {
         }
         Ok(())
     }
+}
+
+/// A path, perhaps empty, which clap's own parser of paths does not take.
+fn any(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(text.into())
+}
+
+/// Those that are not empty: a parameter or workspace of a pipeline that is not set is.
+fn given<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    paths.into_iter().filter(|path| !path.as_os_str().is_empty()).cloned().collect()
 }
 
 /// The directories that may be this user's home.

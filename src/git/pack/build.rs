@@ -1,4 +1,5 @@
-//! A pack of whole objects, as a push sends it.
+//! A pack as a push sends it: objects that are new, whole or as deltas of what the other side has
+//! ("thin"), where that is much shorter.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
 use super::with_checksum;
+use crate::git::delta;
 use crate::git::id::{Hasher, ObjectFormat, ObjectId};
 use crate::git::object::Kind;
 
@@ -16,6 +18,15 @@ pub(in crate::git) struct Object {
     pub(in crate::git) id: ObjectId,
     pub(in crate::git) kind: Kind,
     pub(in crate::git) content: Arc<Vec<u8>>,
+    /// What the other side has of which it was made.
+    pub(in crate::git) base: Option<Base>,
+}
+
+/// An object of which another was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::git) struct Base {
+    pub(in crate::git) id: ObjectId,
+    pub(in crate::git) content: Arc<Vec<u8>>,
 }
 
 impl Object {
@@ -23,34 +34,63 @@ impl Object {
     pub(in crate::git) fn new(format: ObjectFormat, kind: Kind, content: Vec<u8>) -> Option<Self> {
         let mut hasher = Hasher::of_object(format, kind.name(), content.len() as u64);
         hasher.update(&content);
-        Some(Self { id: hasher.finish()?, kind, content: Arc::new(content) })
+        Some(Self { id: hasher.finish()?, kind, content: Arc::new(content), base: None })
+    }
+
+    /// The delta that makes it, and the id of what it makes it of, if that saves much.
+    fn delta(&self) -> Option<(ObjectId, Vec<u8>)> {
+        let base = self.base.as_ref()?;
+        let delta = delta::make(&base.content, &self.content);
+        (delta.len() + base.id.as_bytes().len() < self.content.len() / 2)
+            .then_some((base.id, delta))
     }
 }
 
-/// The bytes of a pack of these objects, each of which is there once.
+/// The bytes of a pack of these objects, each of which is there once; `thin` if the other side
+/// takes deltas of what it has.
 pub(in crate::git) fn build<'a>(
     format: ObjectFormat,
     objects: impl ExactSizeIterator<Item = &'a Object>,
+    thin: bool,
 ) -> io::Result<Vec<u8>> {
     let mut pack = b"PACK\0\0\0\x02".to_vec();
     pack.extend_from_slice(&(objects.len() as u32).to_be_bytes());
     for object in objects {
-        head(&mut pack, object.kind, object.content.len());
+        let delta = if thin { object.delta() } else { None };
+        let content = if let Some((base, delta)) = &delta {
+            head(&mut pack, DELTA, delta.len());
+            pack.extend_from_slice(base.as_bytes());
+            delta
+        } else {
+            head(&mut pack, number(object.kind), object.content.len());
+            &*object.content
+        };
         let mut encoder = ZlibEncoder::new(&mut pack, Compression::default());
-        encoder.write_all(&object.content)?;
+        encoder.write_all(content)?;
         encoder.finish()?;
     }
     with_checksum(pack, format)
 }
 
-/// The kind, and how large it is: four bits of it, then seven at a time.
-fn head(pack: &mut Vec<u8>, kind: Kind, size: usize) {
-    let kind = match kind {
+/// A delta of an object that is named by its id.
+const DELTA: u8 = 7;
+
+fn number(kind: Kind) -> u8 {
+    match kind {
         Kind::Commit => 1,
         Kind::Tree => 2,
         Kind::Blob => 3,
         Kind::Tag => 4,
-    };
+    }
+}
+
+/// What stands before the content of an object that is no delta.
+pub(in crate::git) fn before(pack: &mut Vec<u8>, kind: Kind, size: usize) {
+    head(pack, number(kind), size);
+}
+
+/// The kind, and how large it is: four bits of it, then seven at a time.
+fn head(pack: &mut Vec<u8>, kind: u8, size: usize) {
     let mut byte = kind << 4 | (size & 0xf) as u8;
     let mut rest = size >> 4;
     while rest > 0 {
@@ -74,7 +114,16 @@ mod tests {
                 .into_iter()
                 .map(|n| Object::new(format, Kind::Blob, content(n)).unwrap())
                 .collect();
-            let pack = build(format, objects.iter()).unwrap();
+            let mut objects = objects;
+            let mut changed = content(300_000);
+            changed[1000] ^= 1;
+            let mut changed = Object::new(format, Kind::Blob, changed).unwrap();
+            let whole = objects.last().unwrap();
+            changed.base = Some(Base { id: whole.id, content: Arc::clone(&whole.content) });
+            objects.push(changed);
+            let thick = build(format, objects.iter(), false).unwrap();
+            let pack = build(format, objects.iter(), true).unwrap();
+            assert!(pack.len() < thick.len() - 500, "{} {}", pack.len(), thick.len());
             let mut writer = PackWriter::in_memory(format).unwrap();
             writer.write(&pack).unwrap();
             assert_eq!(writer.size(), pack.len() as u64);

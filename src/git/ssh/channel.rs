@@ -90,43 +90,28 @@ impl Channel {
     /// Sends all of `bytes`. What comes meanwhile is kept, so that neither side waits for the
     /// other.
     pub(in crate::git) async fn send(&mut self, bytes: Bytes) -> Result<(), SshError> {
+        let write = Arc::clone(&self.write);
         let mut rest = bytes;
         while !rest.is_empty() {
             let piece = rest.split_to(rest.len().min(Self::PIECE));
-            let writing = timeout(self.stall, self.write.data_bytes(piece));
+            let writing = timeout(self.stall, write.data_bytes(piece));
             tokio::pin!(writing);
-            let taken = loop {
+            loop {
                 tokio::select! {
-                    sent = &mut writing => break match sent {
-                        Ok(sent) => sent.map_err(SshError::Protocol),
-                        Err(_) => Err(SshError::Net(NetError::Stalled(self.stall))),
-                    },
+                    sent = &mut writing => {
+                        let sent = sent.map_err(|_| NetError::Stalled(self.stall))?;
+                        sent.map_err(SshError::Protocol)?;
+                        break;
+                    }
                     message = self.read.wait() => match message {
-                        Some(ChannelMsg::Data { data }) => {
-                            self.queued += data.len();
-                            self.queue.push_back(data);
-                            if self.queued > Self::QUEUE {
-                                break Err(SshError::Protocol(russh::Error::Pending));
-                            }
-                        }
-                        Some(ChannelMsg::ExtendedData { data, .. }) => {
-                            keep(&mut self.stderr, &data);
-                        }
-                        Some(ChannelMsg::ExitStatus { exit_status }) => {
-                            self.status = Some(exit_status);
-                        }
-                        Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
-                            self.ended = true;
-                            break Ok(());
-                        }
-                        Some(_) => {}
+                        Some(message) => self.take(message)?,
+                        None => self.ended = true,
                     },
                 }
-            };
-            taken?;
-            if self.ended {
-                // What it said before its end is what matters; the reader finds it.
-                return Ok(());
+                if self.ended {
+                    // What it said before its end is what matters; the reader finds it.
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -54,7 +54,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SshError> {
     fs::read(path).map_err(fail)
 }
 
-fn decode(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, String> {
+/// Reads a private key from its text; the error says what is wrong with it.
+pub(in crate::git) fn decode(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, String> {
     // Editors and secret stores take the last line end away, or make two bytes of each.
     let text = text.trim();
     let Some(head) = text.lines().find(|line| line.starts_with("-----BEGIN ")) else {

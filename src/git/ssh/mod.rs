@@ -39,6 +39,7 @@ use keys::Identity;
 pub(in crate::git) use address::Address;
 pub(in crate::git) use channel::Channel;
 pub use error::{HostKeyError, SshError};
+pub(in crate::git) use keys::decode;
 
 /// The port of ssh.
 const PORT: u16 = 22;
@@ -46,7 +47,7 @@ const PORT: u16 = 22;
 const USER: &str = "git";
 
 /// Who is known over ssh, and who this client is there. Files are read when a host is connected to.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SshOptions {
     /// Files of private keys, or of public ones whose private half an agent has; shown in this
     /// order. `FILE-cert.pub` beside one is its certificate.

@@ -6,6 +6,7 @@ use tokio_util::bytes::Bytes;
 use super::{Server, Transport, net_error};
 use crate::git::error::GitError;
 use crate::git::packet::{Message, Packets};
+use crate::git::service::LocalService;
 use crate::git::ssh::{Address, Channel, SshError};
 use crate::git::url::Remote;
 use crate::net::Connection;
@@ -17,6 +18,8 @@ pub(super) enum Stream {
     Tcp(Connection),
     /// A program at the other end of a connection of ssh.
     Ssh(Box<Channel>),
+    /// A repository on this machine.
+    Local(LocalService),
 }
 
 impl Stream {
@@ -25,6 +28,10 @@ impl Stream {
         match self {
             Self::Tcp(connection) => {
                 connection.send(bytes).await.map_err(|error| net_error(remote, error))
+            }
+            Self::Local(service) => {
+                service.send(bytes.to_vec());
+                Ok(())
             }
             Self::Ssh(channel) => {
                 let sent = channel.send(Bytes::copy_from_slice(bytes)).await;
@@ -38,6 +45,9 @@ impl Stream {
         match self {
             Self::Tcp(connection) => {
                 connection.chunk().await.map_err(|error| net_error(remote, error))
+            }
+            Self::Local(service) => {
+                service.chunk().await.map_err(|problem| local_error(remote, problem))
             }
             // Nobody reads on after the end of a message, so an end here is one too early; the
             // program has said why.
@@ -64,6 +74,11 @@ impl Transport {
         let stream = match &server.remote {
             Remote::Git { host, port, path } => self.dial_git(server, host, *port, path).await?,
             Remote::Ssh(text) => self.dial_ssh(server, text).await?,
+            Remote::Local(path) => {
+                self.count();
+                let service = LocalService::open(path, server.service).await;
+                Stream::Local(service.map_err(|problem| local_error(&server.name, problem))?)
+            }
             Remote::Http(_) => return Err(server.protocol("http is not a stream")),
         };
         Ok(Line { stream, packets: Packets::default(), served: false })
@@ -135,6 +150,16 @@ impl Transport {
     }
 }
 
+fn local_error(remote: &str, problem: String) -> GitError {
+    GitError::Local { remote: remote.to_owned(), problem }
+}
+
+/// Some servers say in their own words what others say in the protocol's.
 fn ssh_error(remote: &str, source: SshError) -> GitError {
+    if let SshError::Remote { message, .. } = &source
+        && message.contains("not our ref")
+    {
+        return GitError::Refused { remote: remote.to_owned(), message: message.clone() };
+    }
     GitError::Ssh { remote: remote.to_owned(), source: Box::new(source) }
 }

@@ -26,7 +26,7 @@ pub(crate) use meter::Meter;
 pub(crate) use registry::{Options, Registry, Request};
 pub(crate) use web::{Answer, Web};
 pub(crate) use workdir::WorkDir;
-pub(crate) use yado::{Output, Yado};
+pub(crate) use yado::{Output, Yado, binary};
 
 use std::path::Path;
 use std::process::Command;

@@ -17,6 +17,7 @@ use super::{WorkDir, eventually};
 /// A `yado` command that is not started yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Yado {
+    binary: PathBuf,
     wrapper: Vec<String>,
     args: Vec<String>,
     env: BTreeMap<String, String>,
@@ -46,7 +47,7 @@ pub(crate) struct Output {
 }
 
 /// The binary: `YADO`, else the one that cargo built.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("YADO").map_or_else(|| env!("CARGO_BIN_EXE_yado").into(), PathBuf::from)
 }
 
@@ -61,6 +62,7 @@ impl Yado {
         set("XDG_RUNTIME_DIR", &work.path("home/run"));
         set("PATH", Path::new("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
         Self {
+            binary: binary(),
             wrapper: Vec::new(),
             args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
             env,
@@ -73,6 +75,12 @@ impl Yado {
     /// Starts it by another program, which gets the command as its last arguments.
     pub(crate) fn under<S: AsRef<str>>(mut self, wrapper: impl IntoIterator<Item = S>) -> Self {
         self.wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// Runs a copy of the binary.
+    pub(crate) fn binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.binary = binary.into();
         self
     }
 
@@ -108,7 +116,7 @@ impl Yado {
 
     /// Starts it, in a process group of its own.
     pub(crate) fn start(self) -> Running {
-        let binary = binary();
+        let binary = self.binary.clone();
         let words = self.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let words: Vec<&OsStr> = words.chain(self.args.iter().map(OsStr::new)).collect();
         let mut child = Command::new(words[0])
