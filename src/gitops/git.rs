@@ -11,6 +11,7 @@ impl Classified for GitError {
             | Self::NoSubdir { .. }
             | Self::Checksum { .. }
             | Self::NoFile { .. }
+            | Self::Unadvertised { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
             Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
@@ -21,7 +22,6 @@ impl Classified for GitError {
                 Kind::NothingMatched
             }
             Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
-            Self::Unadvertised { .. } => Kind::NothingMatched,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
             Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,
