@@ -1,8 +1,8 @@
 //! Signatures of commits, by a key that was given as text: an ssh key (SSHSIG, for the purpose
 //! `git`) or a secret key of `OpenPGP`.
 //!
-//! A key that cannot be used is refused when it is given, not when a commit is made. An `OpenPGP`
-//! signature carries the time of the commit, so that the same commit has the same id again.
+//! A key that cannot be used is refused when it is given, not when a commit is made. A signature of
+//! `OpenPGP` carries the time of the commit, so that the same commit has the same id again.
 
 use std::fmt;
 
