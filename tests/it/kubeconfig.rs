@@ -15,8 +15,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::support::kubernetes::controllers::deployment;
 use crate::support::kubernetes::{Cluster, Handle, Stream};
-use crate::support::kubernetes_controllers::deployment;
 use crate::support::{WorkDir, Yado, tool};
 
 const STATUS: [&str; 3] = ["rollout", "status", "deploy/web"];
@@ -28,8 +28,8 @@ fn cluster() -> Cluster {
 }
 
 /// With a kubeconfig of this user.
-fn status(work: &WorkDir, cluster: &Cluster, user: Value) -> Yado {
-    let path = work.write("kubeconfig", cluster.kubeconfig(user, json!({})));
+fn status(work: &WorkDir, cluster: &Cluster, user: &Value) -> Yado {
+    let path = work.write("kubeconfig", cluster.kubeconfig(user, &json!({})));
     work.yado(STATUS).env("KUBECONFIG", path)
 }
 
@@ -37,7 +37,7 @@ fn status(work: &WorkDir, cluster: &Cluster, user: Value) -> Yado {
 fn clusters_are_found_as_kubectl_finds_them() {
     let work = WorkDir::new();
     let cluster = cluster();
-    let text = cluster.kubeconfig(json!({}), json!({}));
+    let text = cluster.kubeconfig(&json!({}), &json!({}));
     work.yado(STATUS).fails(66).says("there is no cluster");
     work.write("home/.kube/config", &text);
     work.yado(STATUS).succeeds();
@@ -94,7 +94,7 @@ fn a_token_that_changes_is_read_again() {
             }
         }),
     );
-    status(&work, &cluster, json!({"tokenFile": "token"})).succeeds();
+    status(&work, &cluster, &json!({"tokenFile": "token"})).succeeds();
     let sent = |token: &str| {
         let sent = format!("Bearer {token}");
         move |asked: &crate::support::kubernetes::Asked| {
@@ -125,9 +125,9 @@ fn programs_give_tokens() {
             "args": args, "env": [{"name": "EXTRA", "value": "more"}], "interactiveMode": "Never",
             "installHint": "get it from the shelf"}})
     };
-    status(&work, &cluster, exec("bin/helper", json!(["login"]))).succeeds();
-    status(&work, &cluster, exec("bin/helper", json!(["other"]))).fails(77).says("exit status: 9");
-    status(&work, &cluster, exec("no-such-helper", json!([])))
+    status(&work, &cluster, &exec("bin/helper", json!(["login"]))).succeeds();
+    status(&work, &cluster, &exec("bin/helper", json!(["other"]))).fails(77).says("exit status: 9");
+    status(&work, &cluster, &exec("no-such-helper", json!([])))
         .fails(77)
         .says("hint: get it from the shelf");
 }
@@ -208,7 +208,7 @@ fn servers_and_clients_show_certificates() {
         (shown, json!({"certificate-authority": "pki/none"}), 66, "pki/none"),
     ];
     for (user, of_cluster, code, said) in rows {
-        let path = work.write("kubeconfig", cluster.kubeconfig(user.clone(), of_cluster.clone()));
+        let path = work.write("kubeconfig", cluster.kubeconfig(&user, &of_cluster));
         let yado = work.yado(STATUS).env("KUBECONFIG", &path);
         yado.run().with_code(code).says(said);
         // kubectl has the same verdict, of the server too.
@@ -230,6 +230,6 @@ fn servers_and_clients_show_certificates() {
     work.write("answer", answer.to_string());
     let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1",
         "command": "cat", "args": [work.path("answer")]}});
-    let path = work.write("kubeconfig", cluster.kubeconfig(exec, trusted));
+    let path = work.write("kubeconfig", cluster.kubeconfig(&exec, &trusted));
     work.yado(STATUS).env("KUBECONFIG", path).succeeds();
 }

@@ -31,7 +31,7 @@ fn synced() -> Cluster {
 }
 
 fn trigger(work: &WorkDir, cluster: &Cluster, args: &[&str]) -> Yado {
-    let path = work.write("kubeconfig", cluster.kubeconfig(json!({"token": "t"}), json!({})));
+    let path = work.write("kubeconfig", cluster.kubeconfig(&json!({"token": "t"}), &json!({})));
     let all = ["trigger"].into_iter().chain(args.iter().copied());
     work.yado(all.chain(["--kubeconfig", path.to_str().unwrap()]))
 }
@@ -323,7 +323,7 @@ fn a_hook_is_made_of_the_same_flags() {
     let hook = ["--hook-manifest", "--hook-image", "r.io/yado:1", "--hook-namespace", "shop"];
     let output = trigger(&work, &cluster, &[&flags[..], &hook].concat()).succeeds();
     let path = work.write("hook.yaml", &output.stdout);
-    let config = work.write("kubeconfig", cluster.kubeconfig(json!({}), json!({})));
+    let config = work.write("kubeconfig", cluster.kubeconfig(&json!({}), &json!({})));
     let kubectl = Command::new("kubectl")
         .args(["create", "--dry-run=client", "--validate=false", "--output=json", "--filename"])
         .args([&path, std::path::Path::new("--kubeconfig"), &config])
