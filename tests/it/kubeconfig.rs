@@ -58,7 +58,7 @@ fn clusters_are_found_as_kubectl_finds_them() {
     work.yado(STATUS).env("KUBECONFIG", &list).succeeds();
     work.write("first", "current-context: [");
     work.yado(STATUS).env("KUBECONFIG", &list).fails(65).says("first:1:");
-    cluster.want_token("t");
+    cluster.want_tokens(&["t"]);
     let token = work.write("token", "t\n");
     status(&["--kubeconfig", named])
         .fails(77)
@@ -77,15 +77,18 @@ fn a_token_that_changes_is_read_again() {
     let work = WorkDir::new();
     let cluster = cluster();
     cluster.edit("deployments", "web", |object| object["status"]["updatedReplicas"] = 0.into());
-    cluster.want_token("old");
+    cluster.want_tokens(&["old"]);
     cluster.end_watches_after(1);
     let token = work.write("token", "old");
     cluster.on_watch(
         "deployments",
         "web",
         Arc::new(move |cluster: &Handle| {
-            fs::write(&token, "new").unwrap();
-            cluster.want_token("new");
+            cluster.want_tokens(&["old", "new"]);
+            // As a whole, as the kubelet does it.
+            fs::write(token.with_extension("new"), "new").unwrap();
+            fs::rename(token.with_extension("new"), &token).unwrap();
+            cluster.want_tokens(&["new"]);
             for updated in [0, 1] {
                 cluster.edit("deployments", "web", |object| {
                     object["status"]["replicas"] = 1.into();
@@ -109,7 +112,7 @@ fn a_token_that_changes_is_read_again() {
 fn programs_give_tokens() {
     let work = WorkDir::new();
     let cluster = cluster();
-    cluster.want_token("good");
+    cluster.want_tokens(&["good"]);
     // The first one that it gives is refused.
     let program = work.write(
         "bin/helper",

@@ -76,8 +76,8 @@ struct State {
     events_a_watch: Option<usize>,
     /// Whether one answer has all types.
     aggregated: bool,
-    /// The token that is asked for.
-    token: Option<String>,
+    /// The tokens that are taken; if there are none, nobody is asked for one.
+    tokens: Vec<String>,
 }
 
 #[derive(Default)]
@@ -267,8 +267,9 @@ impl Handle {
         self.state().aggregated = true;
     }
 
-    pub(crate) fn want_token(&self, token: &str) {
-        self.state().token = Some(token.to_owned());
+    /// Takes these tokens and no others.
+    pub(crate) fn want_tokens(&self, tokens: &[&str]) {
+        self.state().tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
     }
 
     /// What was asked since this was asked last.

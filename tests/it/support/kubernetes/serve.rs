@@ -118,9 +118,8 @@ pub(super) fn answer(asked: &Asked, handle: &Handle) -> Answer {
         let (status, retry_after) = (fault.status, fault.retry_after);
         return Answer::Json { status, value, kind: "application/json", retry_after };
     }
-    if let Some(token) = &state.token
-        && asked.headers.get("authorization") != Some(&format!("Bearer {token}"))
-    {
+    let sent = asked.headers.get("authorization").and_then(|sent| sent.strip_prefix("Bearer "));
+    if !state.tokens.is_empty() && !state.tokens.iter().any(|token| Some(&**token) == sent) {
         return refusal(401, "Unauthorized", "Unauthorized");
     }
     if let Some(found) = discovery(&segments, asked, state.aggregated) {
