@@ -16,7 +16,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::support::kubernetes::controllers::deployment;
-use crate::support::kubernetes::{Cluster, Handle, Stream};
+use crate::support::kubernetes::{self, Cluster, Handle, Stream};
 use crate::support::{WorkDir, Yado, tool};
 
 const STATUS: [&str; 3] = ["rollout", "status", "deploy/web"];
@@ -215,13 +215,8 @@ fn servers_and_clients_show_certificates() {
         let yado = work.yado(STATUS).env("KUBECONFIG", &path);
         yado.run().with_code(code).says(said);
         // kubectl has the same verdict, of the server too.
-        let kubectl = Command::new("kubectl")
-            .args(["rollout", "status", "deploy/web", "--kubeconfig"])
-            .arg(&path)
-            .arg("--cache-dir")
-            .arg(work.path("kubectl-cache"))
-            .output()
-            .expect("kubectl is installed");
+        let kubectl =
+            kubernetes::kubectl(&work, &path).args(STATUS).output().expect("kubectl is installed");
         let stderr = String::from_utf8_lossy(&kubectl.stderr);
         assert_eq!(kubectl.status.success(), code == 0, "{user} {of_cluster}: {stderr}");
     }

@@ -1,6 +1,5 @@
 //! `yado rollout` against an API server of the test's own, and kubectl beside it as the judge.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::kubernetes::controllers::{
     Ends, counted, deployment, rolls_counted, rolls_deployment,
 };
-use crate::support::kubernetes::{Cluster, Fault, Handle};
+use crate::support::kubernetes::{self, Cluster, Fault, Handle};
 use crate::support::{Output, WorkDir, Yado};
 
 fn config(work: &WorkDir, cluster: &Cluster) -> String {
@@ -25,15 +24,8 @@ fn rollout(work: &WorkDir, cluster: &Cluster, args: &[&str]) -> Yado {
 /// What kubectl says and its exit code; the judge of the server and of yado.
 fn kubectl(work: &WorkDir, cluster: &Cluster, args: &[&str]) -> (i32, String) {
     let config = config(work, cluster);
-    let output = Command::new("kubectl")
-        .args(args)
-        .args(["--kubeconfig", &config, "--cache-dir"])
-        .arg(work.path("kubectl-cache"))
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", work.path("home"))
-        .output()
-        .expect("kubectl is installed");
+    let mut command = kubernetes::kubectl(work, config.as_ref());
+    let output = command.args(args).output().expect("kubectl is installed");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -14,11 +14,15 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use serde_json::{Map, Value, json};
+
+use crate::support::WorkDir;
 
 pub(crate) use serve::Stream;
 use types::type_of;
@@ -300,6 +304,16 @@ impl State {
         self.history.push((self.version, what, key, object.clone()));
         object
     }
+}
+
+/// The judge: `KUBECTL`, else the one that is installed.
+pub(crate) fn kubectl(work: &WorkDir, kubeconfig: &Path) -> Command {
+    let kubectl = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
+    let mut command = Command::new(kubectl);
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", work.path("home"));
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.arg("--cache-dir").arg(work.path("kubectl-cache"));
+    command
 }
 
 /// A map of texts.
