@@ -11,6 +11,9 @@ mod contexts;
 mod environment;
 mod exec;
 mod exit;
+mod git_clone;
+mod git_patch;
+mod image_tag;
 mod info;
 mod output;
 mod place;
@@ -20,6 +23,7 @@ mod secrets;
 mod session;
 mod step;
 mod store;
+mod sync;
 mod trigger;
 
 use std::path::PathBuf;
@@ -84,6 +88,14 @@ enum Command {
     Build(Box<build::Flags>),
     /// Run a command in an image, with the sandbox of a RUN step
     Exec(Box<exec::Flags>),
+    /// Clone a git repository into a directory
+    GitClone(Box<git_clone::Flags>),
+    /// Make the tag of an image, from the time, a commit or a version
+    ImageTag(Box<image_tag::Flags>),
+    /// Change an image or another value in files of a git repository
+    GitPatch(Box<git_patch::Flags>),
+    /// Have Argo CD make a commit live, and wait until it is
+    Sync(Box<sync::Flags>),
     /// Change the image of a workload, restart it, go back, and wait until its pods run
     Rollout(Box<rollout::Flags>),
     /// Start a Tekton `PipelineRun`, once for each synced commit, and wait for its end
@@ -112,6 +124,8 @@ fn variable(name: &str) -> String {
 }
 
 fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
+    // What `--config` says comes first and gives way.
+    let command = command.args_override_self(true);
     let below: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let command = command.mut_args(|arg| match arg.get_long() {
         Some(long) if arg.get_env().is_none() => {
@@ -127,7 +141,12 @@ fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let matches = command().try_get_matches();
+    let command = command();
+    let typed = match step::expand(&command, std::env::args_os().collect(), &STEPS) {
+        Ok(typed) => typed,
+        Err(error) => return exit::report(&error),
+    };
+    let matches = command.try_get_matches_from(typed);
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -139,6 +158,10 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::ImageTag(flags) => image_tag::run(*flags),
+        Command::GitPatch(flags) => git_patch::run(&flags),
+        Command::Sync(flags) => sync::run(&flags),
         Command::Rollout(flags) => rollout::run(*flags),
         Command::Trigger(flags) => trigger::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),

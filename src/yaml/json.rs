@@ -444,13 +444,15 @@ mod tests {
 
     #[test]
     fn aliases_cannot_make_a_text_large_or_deep() {
+        use std::fmt::Write;
+
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         let mut deep = String::from("a0: &a0 x\n");
         for at in 1..20 {
             let aliases = vec![format!("*a{}", at - 1); 10].join(", ");
-            text += &format!("a{at}: &a{at} [{aliases}]\n");
+            writeln!(text, "a{at}: &a{at} [{aliases}]").unwrap();
             let (open, close) = ("[".repeat(100), "]".repeat(100));
-            deep += &format!("a{at}: &a{at} {open}*a{}{close}\n", at - 1);
+            writeln!(deep, "a{at}: &a{at} {open}*a{}{close}", at - 1).unwrap();
         }
         assert!(read(&text).unwrap_err().problem.contains("too large"));
         assert!(read(&deep).unwrap_err().problem.contains("too deep"));

@@ -12,15 +12,22 @@
 //!
 //! The module is pure and uses nothing of this crate.
 
+mod emit;
 mod error;
 mod json;
 mod node;
 mod parse;
+mod quote;
 mod scalar;
 mod spans;
+mod value;
 
+pub use emit::{Layout, column};
 pub use error::{Place, YamlError};
 pub use json::{MAX_TEXT, MAX_VALUES, is_merge, node_to_json, to_json};
 pub use node::{Anchor, Comment, Content, Document, Node, Stream, Style, Tag};
 pub use parse::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse};
+pub use quote::{Context, double, is_safe_plain, is_safe_raw, quote};
 pub use scalar::{Kind, core, is_string_for_all, yaml11};
+pub(crate) use spans::{line_end, line_start, skip_blank};
+pub use value::Value;

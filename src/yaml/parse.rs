@@ -11,6 +11,7 @@ use std::ops::Range;
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput};
 use granit_parser::{StructureStyle, Tag as EventTag};
 
+use super::emit::column;
 use super::spans;
 use super::{Anchor, Content, Document, Node, Stream, Style, Tag, YamlError};
 
@@ -29,6 +30,8 @@ pub fn parse(text: &str) -> Result<Stream, YamlError> {
     }
     let mut options = Options::default();
     options.emit_anchor_events = true;
+    // As libyaml reads it, which most others are made from.
+    options.block_scalar_eof_without_line_feed = true;
     options.flow_nesting_limit = MAX_DEPTH;
     options.block_nesting_limit = MAX_DEPTH;
     let mut tree = Tree {
@@ -109,7 +112,8 @@ impl<'a> Tree<'a> {
         match event {
             Event::DocumentStart(explicit, _) => {
                 self.start = range.start;
-                self.last = if explicit { range.end } else { range.start };
+                // Without a marker, the place is somewhere in the first node.
+                self.last = if explicit { range.end } else { self.last };
                 self.anchors.clear();
             }
             Event::DocumentEnd => {
@@ -117,7 +121,9 @@ impl<'a> Tree<'a> {
                 let root = root.filter(|node| {
                     !node.is_absent() || node.anchor.is_some() || node.tag.is_some()
                 });
-                self.documents.push(Document { root, span: self.start..range.end.max(self.last) });
+                let start = root.as_ref().map_or(self.start, |root| root.outer().start);
+                let span = self.start.min(start)..range.end.max(self.last);
+                self.documents.push(Document { root, span });
                 self.last = self.last.max(range.end);
             }
             Event::Scalar(value, style, anchor, tag) => {
@@ -135,8 +141,8 @@ impl<'a> Tree<'a> {
             Event::SequenceStart(style, anchor, tag) => {
                 let (anchor, tag) = self.properties(anchor, tag.as_deref(), span)?;
                 let flow = style == StructureStyle::Flow;
-                let from = outer_end(self.last, anchor.as_ref(), tag.as_ref());
-                let start = if flow { range.start } else { spans::dash(self.text, from) };
+                let from = outer_end(self.indicated(), anchor.as_ref(), tag.as_ref());
+                let start = if flow { range.start } else { spans::skip_blank(self.text, from) };
                 self.push(Open { start, flow, anchor, tag, kind: Kind::Sequence(Vec::new()) })?;
             }
             Event::MappingStart(style, anchor, tag) => {
@@ -186,17 +192,18 @@ impl<'a> Tree<'a> {
         anchor: Option<Anchor>,
         tag: Option<Tag>,
     ) -> Node {
-        let from = outer_end(self.last, anchor.as_ref(), tag.as_ref());
+        let from = outer_end(self.indicated(), anchor.as_ref(), tag.as_ref());
         let (value, style, span) = match style {
             // What is not there has the text of a null and no bytes.
             ScalarStyle::Plain if range.is_empty() => {
-                let at = if anchor.is_some() || tag.is_some() {
-                    from
-                } else if self.waits_for_value() {
-                    spans::behind_colon(self.text, self.last)
-                } else {
-                    range.start
+                let indicated = match self.open.last().map(|open| (open.flow, &open.kind)) {
+                    // A key has an indicator only if it is in more lines.
+                    Some((_, Kind::Mapping(_, key))) => key.is_some() || from > self.last,
+                    Some((flow, Kind::Sequence(_))) => !flow,
+                    None => false,
                 };
+                let known = indicated || anchor.is_some() || tag.is_some();
+                let at = if known { from } else { range.start };
                 (String::new(), Style::Plain, at..at)
             }
             ScalarStyle::Plain => (value, Style::Plain, range),
@@ -212,8 +219,28 @@ impl<'a> Tree<'a> {
         Node { span, anchor, tag, content: Content::Scalar { value, style } }
     }
 
-    fn waits_for_value(&self) -> bool {
-        matches!(self.open.last(), Some(Open { kind: Kind::Mapping(_, Some(_)), .. }))
+    /// Behind the indicator that the next node has in front of it: `-`, `:` or `?`.
+    fn indicated(&self) -> usize {
+        match self.open.last() {
+            Some(Open { kind: Kind::Sequence(items), flow: false, start, .. }) => {
+                let from = if items.is_empty() { *start } else { self.last };
+                spans::behind(self.text, from, '-', false)
+            }
+            Some(Open { kind: Kind::Mapping(pairs, Some(key)), flow, start, .. }) => {
+                let behind = spans::behind(self.text, self.last, ':', *flow);
+                if *flow || !self.text[self.last..behind].contains(['\n', '\r']) {
+                    return behind;
+                }
+                // On another line, it may be the colon of what this is in.
+                let first = pairs.first().map_or(key, |(key, _)| key).outer().start;
+                let margin = column(self.text, first.min(*start));
+                if column(self.text, behind) == margin + 1 { behind } else { self.last }
+            }
+            Some(Open { kind: Kind::Mapping(..), .. }) => {
+                spans::behind(self.text, self.last, '?', false)
+            }
+            _ => self.last,
+        }
     }
 
     fn push(&mut self, open: Open) -> Result<(), YamlError> {
@@ -221,10 +248,12 @@ impl<'a> Tree<'a> {
             let problem = format!("more than {MAX_DEPTH} collections in each other");
             return Err(self.error(open.start, problem));
         }
-        self.last = if open.flow && self.text[open.start..].starts_with(['[', '{']) {
-            open.start + 1
-        } else {
-            outer_end(self.last, open.anchor.as_ref(), open.tag.as_ref())
+        let rest = &self.text[open.start..];
+        self.last = match open.kind {
+            _ if open.flow && rest.starts_with(['[', '{']) => open.start + 1,
+            // What a key in more lines begins with comes before the key.
+            Kind::Mapping(..) if !open.flow && rest.starts_with('?') => open.start,
+            _ => outer_end(self.last, open.anchor.as_ref(), open.tag.as_ref()),
         };
         self.open.push(open);
         Ok(())

@@ -12,6 +12,8 @@ pub(crate) fn skip_blank(text: &str, from: usize) -> usize {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => at += 1,
             b'#' => at = line_end(text, at),
+            // A byte order mark, of which each document may have one.
+            0xef if text[at..].starts_with('\u{feff}') => at += 3,
             _ => break,
         }
     }
@@ -29,45 +31,36 @@ pub(crate) fn line_start(text: &str, at: usize) -> usize {
     if start == 0 && text.starts_with('\u{feff}') && at >= 3 { 3 } else { start }
 }
 
-/// The `-` of the first item of a block sequence.
-pub(super) fn dash(text: &str, from: usize) -> usize {
-    let mut at = skip_blank(text, from);
-    // Between a key and the sequence is the colon, or the question mark of a key in more lines;
-    // between two dashes is nothing.
-    while text[at..].starts_with([':', '?']) {
-        at = skip_blank(text, at + 1);
-    }
-    at
+/// Behind the indicator that follows `at`, or at `at` if it does not follow. In brackets, what is
+/// behind a colon may touch it.
+pub(super) fn behind(text: &str, at: usize, indicator: char, flow: bool) -> usize {
+    let found = skip_blank(text, at);
+    let rest = text[found..].strip_prefix(indicator);
+    let is_one = rest.is_some_and(|rest| flow || rest.is_empty() || rest.starts_with(BLANK));
+    if is_one { found + 1 } else { at }
 }
 
-/// Behind the colon that follows a key, or behind the key if there is none.
-pub(super) fn behind_colon(text: &str, key: usize) -> usize {
-    let colon = skip_blank(text, key);
-    if text[colon..].starts_with(':') { colon + 1 } else { key }
-}
+const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// A block scalar from its indicator, which is the first thing that is no `-`, `?` or `:` at or
-/// behind `from`, to the end of its last line. `end` is where the next thing begins.
+/// A block scalar from its indicator, which is the first thing at or behind `from`, to the end of
+/// its last line. `end` is where the next thing begins.
 pub(super) fn block_scalar(text: &str, from: usize, end: usize) -> Range<usize> {
-    let mut start = skip_blank(text, from);
-    while text[start..].starts_with([':', '-', '?']) {
-        start = skip_blank(text, start + 1);
-    }
+    let start = skip_blank(text, from);
     let header = line_end(text, start);
     if end <= header {
         return start..end.max(text[..header].trim_end().len()).min(header);
     }
+    // The blanks in front of what follows are not its content.
+    let line = line_start(text, end);
+    let partial = end < text.len() && text[line..end].trim().is_empty();
+    let body = if partial { &text[..line] } else { &text[..end] };
     // Empty lines at the end count only with `+`; else they separate it from what follows.
     let indicators = text[start..header].split([' ', '\t', '#']).next().unwrap_or_default();
-    let body = &text[..end];
     let stop = if indicators.contains('+') {
-        // The blanks in front of what follows are not its content.
-        let start = line_start(text, end);
-        let body = if body[start..].trim().is_empty() { &body[..start] } else { body };
         let body = body.strip_suffix('\n').unwrap_or(body);
         body.strip_suffix('\r').unwrap_or(body).len()
     } else {
-        body.trim_end_matches(['\n', '\r', ' ', '\t']).len()
+        body.trim_end_matches(['\n', '\r']).len()
     };
     start..stop.max(text[..header].trim_end().len())
 }

@@ -2,6 +2,8 @@
 //!
 //! They need no store, no namespace and no home directory; they run as any uid.
 
+mod config;
+mod git;
 mod results;
 
 use std::future::Future;
@@ -16,9 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::CliError;
 use super::{environment, session};
 use crate::gitops::{Classified, Kind};
-use crate::net::{self, Http};
+use crate::net;
 use crate::report::{self, Mode, Sink};
 
+pub(super) use config::expand;
+pub(super) use git::GitFlags;
 pub(super) use results::Results;
 
 /// What is printed to standard output when a step is done.
@@ -132,11 +136,6 @@ impl StepFlags {
 }
 
 impl Step {
-    /// The client for what is not git.
-    pub(super) fn http(&self) -> Http {
-        Http::new(self.net.clone())
-    }
-
     /// Runs the step's work to its end, its deadline or a signal, whichever comes first; what is
     /// under way then is dropped.
     pub(super) fn run<T, E: Classified>(
@@ -144,15 +143,25 @@ impl Step {
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CliError> {
         self.runtime.block_on(async {
+            // Before anything is made that a signal would leave behind.
+            let stopped = signalled();
             tokio::select! {
                 biased;
                 done = work => Ok(done?),
-                () = signalled() => Err(Stopped::Signal.into()),
+                () = stopped => Err(Stopped::Signal.into()),
                 () = tokio::time::sleep_until(self.deadline.into()) => {
                     Err(Stopped::Timeout(self.timeout).into())
                 }
             }
         })
+    }
+
+    /// Runs work that minds the deadline and signals by itself, since it has to take leave.
+    pub(super) fn run_to_its_own_end<T, E: Classified>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CliError> {
+        Ok(self.runtime.block_on(work)?)
     }
 
     /// Prints the results and writes them to their files.
@@ -165,13 +174,15 @@ impl Step {
     }
 }
 
-/// Ends when the process is asked to stop. The caller has its work dropped then.
-pub(super) async fn signalled() {
+/// Ends when the process is asked to stop, from this call on. The caller has its work dropped then.
+pub(super) fn signalled() -> impl Future<Output = ()> {
     let mut streams: Vec<_> =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
             .into_iter()
             .filter_map(|kind| signal(kind).ok())
             .collect();
-    let any = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
-    futures_util::future::select_all(any).await;
+    async move {
+        let any = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
+        futures_util::future::select_all(any).await;
+    }
 }

@@ -1,11 +1,12 @@
-//! A pack as it arrives: to a file without a name, its checksum verified.
+//! A pack as it arrives: to a file without a name or to memory, its checksum verified.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags};
 
 use super::{Pack, PackError, damaged};
 use crate::git::id::{Hasher, ObjectFormat, ObjectId};
@@ -25,6 +26,17 @@ impl PackWriter {
     pub(in crate::git) fn create(work: &Path, format: ObjectFormat) -> io::Result<Self> {
         let hasher = Hasher::new(format);
         Ok(Self { file: unnamed(work)?, size: 0, format, hasher, tail: Vec::new() })
+    }
+
+    /// Begins a pack in memory, for which no directory must be there.
+    pub(in crate::git) fn in_memory(format: ObjectFormat) -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("pack", MemfdFlags::CLOEXEC)?.into();
+        Ok(Self { file, size: 0, format, hasher: Hasher::new(format), tail: Vec::new() })
+    }
+
+    /// Bytes so far.
+    pub(in crate::git) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The next bytes.
@@ -56,6 +68,18 @@ impl Pack {
         self.trailer
     }
 
+    /// Whether no object is in it.
+    pub(in crate::git) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives the file a name, if it has none yet and its file system takes it there.
+    pub(in crate::git) fn link(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444))?;
+        let path = crate::fs::proc_path(&self.file);
+        Ok(rustix::fs::linkat(rustix::fs::CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
     /// Copies the pack as it came.
     pub(in crate::git) fn copy(&self, to: &mut impl Write) -> io::Result<()> {
         self.part(0, self.size, &mut |piece| to.write_all(piece))
@@ -65,9 +89,6 @@ impl Pack {
     pub(in crate::git) fn index(&self) -> io::Result<Vec<u8>> {
         /// Offsets from here on stand in a table of their own.
         const LARGE: u64 = 1 << 31;
-        let mut ends: Vec<u64> = self.entries.iter().map(|entry| entry.offset).collect();
-        ends.push(self.size - self.format.len() as u64);
-        ends.sort_unstable();
         let mut index = b"\xfftOc\0\0\0\x02".to_vec();
         let mut at = 0;
         for first in 0..=u8::MAX {
@@ -77,14 +98,8 @@ impl Pack {
         for entry in &self.entries {
             index.extend_from_slice(entry.id.as_bytes());
         }
-        for entry in &self.entries {
-            let end = ends[ends.partition_point(|end| *end <= entry.offset)];
-            let mut crc = libdeflater::Crc::new();
-            self.part(entry.offset, end, &mut |piece| {
-                crc.update(piece);
-                Ok(())
-            })?;
-            index.extend_from_slice(&crc.sum().to_be_bytes());
+        for crc in self.checksums()? {
+            index.extend_from_slice(&crc.to_be_bytes());
         }
         let mut large: Vec<u64> = Vec::new();
         for entry in &self.entries {
@@ -101,6 +116,35 @@ impl Pack {
         }
         index.extend_from_slice(self.trailer.as_bytes());
         with_checksum(index, self.format)
+    }
+
+    /// The CRC-32 of each entry as it stands in the file, which is read once from front to back.
+    fn checksums(&self) -> io::Result<Vec<u32>> {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_unstable_by_key(|at| self.entries[*at].offset);
+        let end = self.size - self.format.len() as u64;
+        let mut sums = vec![0; self.entries.len()];
+        let Some(first) = order.first() else { return Ok(sums) };
+        let mut at = self.entries[*first].offset;
+        let mut number = 0;
+        let mut crc = libdeflater::Crc::new();
+        self.part(at, end, &mut |mut piece| {
+            while let Some(current) = order.get(number) {
+                let next = order.get(number + 1);
+                let stop = next.map_or(end, |next| self.entries[*next].offset);
+                let count = (stop - at).min(piece.len() as u64) as usize;
+                crc.update(&piece[..count]);
+                at += count as u64;
+                piece = &piece[count..];
+                if at < stop {
+                    break;
+                }
+                sums[*current] = std::mem::take(&mut crc).sum();
+                number += 1;
+            }
+            Ok(())
+        })?;
+        Ok(sums)
     }
 
     fn part(

@@ -1,12 +1,16 @@
 //! What the tests stand on: the binary, a registry, a base image, a judge.
 
+pub(crate) mod argocd;
 pub(crate) mod base;
 mod browser;
 pub(crate) mod git;
 mod identity;
 mod image;
 pub(crate) mod kubernetes;
+mod meter;
 mod registry;
+mod schema;
+pub(crate) mod ssh;
 mod web;
 mod workdir;
 mod yado;
@@ -15,6 +19,7 @@ pub(crate) use base::base;
 pub(crate) use browser::{Document, Tag};
 pub(crate) use identity::Identity;
 pub(crate) use image::{Entry, Image, Kind, Layer};
+pub(crate) use meter::Meter;
 pub(crate) use registry::{Options, Registry, Request};
 pub(crate) use web::{Answer, Web};
 pub(crate) use workdir::WorkDir;
