@@ -98,7 +98,7 @@ enum Command {
     Sync(Box<sync::Flags>),
     /// Change the image of a workload, restart it, go back, and wait until its pods run
     Rollout(Box<rollout::Flags>),
-    /// Start a Tekton PipelineRun, once for each synced commit, and wait for its end
+    /// Start a Tekton `PipelineRun`, once for each synced commit, and wait for its end
     Trigger(Box<trigger::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),

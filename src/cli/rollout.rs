@@ -343,7 +343,7 @@ async fn follow(
     changing: &Changing,
     waiting: &Waiting,
 ) -> Result<Results, RolloutError> {
-    let changed = changes.iter().any(|change| change.changed);
+    let any = changes.iter().any(|change| change.changed);
     let names: Vec<String> = changes.iter().map(|change| change.object.to_string()).collect();
     let names = || names.iter().map(String::as_str);
     for Changed { object, changed, .. } in &changes {
@@ -351,7 +351,7 @@ async fn follow(
         step.sink.event(Event::Note { message });
     }
     if changing.no_wait || changing.dry_run {
-        return Ok(results(changed, names(), &[]));
+        return Ok(results(any, names(), &[]));
     }
     let (rolling, others): (Vec<Changed>, Vec<Changed>) =
         changes.into_iter().partition(|change| change.object.workload.rolls_out());
@@ -363,7 +363,7 @@ async fn follow(
         rolling.into_iter().map(|change| (change.object.clone(), change.expected())).collect();
     let patience = waiting.patience();
     let done = rollout::wait(client, &objects, &patience, step.deadline, &step.sink).await?;
-    Ok(results(changed, names(), &done))
+    Ok(results(any, names(), &done))
 }
 
 fn what_happened(changed: bool, dry_run: bool) -> &'static str {

@@ -22,7 +22,7 @@ pub(super) struct Flags {
     /// The pipeline to run
     #[arg(long, value_name = "NAME", required_unless_present = "from_file")]
     pipeline: Option<String>,
-    /// A file with a PipelineRun, YAML or JSON; flags go over it
+    /// A file with a `PipelineRun`, YAML or JSON; flags go over it
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// A parameter; {{revision}} and the like are filled in
@@ -103,15 +103,15 @@ struct SyncedFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Of the hook")]
 struct HookFlags {
-    /// Print the manifests of a PostSync hook that runs this command, and do nothing else
-    #[arg(long, requires_all = ["hook_image", "hook_namespace"])]
-    hook_manifest: bool,
+    /// Print the manifests of a `PostSync` hook that runs this command, and do nothing else
+    #[arg(id = "hook_manifest", long = "hook-manifest", requires_all = ["hook_image", "hook_namespace"])]
+    manifest: bool,
     /// The image of the hook, with yado in it
-    #[arg(long, value_name = "IMAGE")]
-    hook_image: Option<String>,
+    #[arg(id = "hook_image", long = "hook-image", value_name = "IMAGE")]
+    image: Option<String>,
     /// The name of the hook's Job, account and roles [default: the pipeline's, and -trigger]
-    #[arg(long, value_name = "NAME")]
-    hook_name: Option<String>,
+    #[arg(id = "hook_name", long = "hook-name", value_name = "NAME")]
+    name: Option<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -131,7 +131,7 @@ fn json(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, CliError> {
-    if flags.hook.hook_manifest {
+    if flags.hook.manifest {
         print!("{}", trigger::manifest(&hook(flags)?));
         return Ok(ExitCode::SUCCESS);
     }
@@ -214,8 +214,8 @@ fn request(flags: &Flags, values: &Values) -> Result<Request, TriggerError> {
 
 /// The hook whose Job has the same arguments, without those that are about the hook itself.
 fn hook(flags: &Flags) -> Result<Hook, CliError> {
-    let HookFlags { hook_image, hook_name, .. } = &flags.hook;
-    let (Some(image), Some(namespace)) = (hook_image, &flags.synced.hook_namespace) else {
+    let HookFlags { image, name, .. } = &flags.hook;
+    let (Some(image), Some(namespace)) = (image, &flags.synced.hook_namespace) else {
         return Err(CliError::Usage("--hook-manifest needs --hook-image".to_owned()));
     };
     let Some(pipeline) = flags.pipeline.as_ref().filter(|_| flags.from_file.is_none()) else {
@@ -262,7 +262,7 @@ fn hook(flags: &Flags) -> Result<Hook, CliError> {
         args.extend(given.then(|| flag.to_owned()));
     }
     Ok(Hook {
-        name: hook_name.clone().unwrap_or_else(|| format!("{pipeline}-trigger")),
+        name: name.clone().unwrap_or_else(|| format!("{pipeline}-trigger")),
         image: image.clone(),
         namespace: namespace.clone(),
         runs,

@@ -113,8 +113,8 @@ fn find<'a>(
     name: &str,
 ) -> Result<Entry<'a>, KubernetesError> {
     for document in documents {
-        let entries = document.value[list].as_array().into_iter().flatten();
-        if let Some(entry) = entries.filter(|entry| entry["name"] == name).next() {
+        let mut entries = document.value[list].as_array().into_iter().flatten();
+        if let Some(entry) = entries.find(|entry| entry["name"] == name) {
             let place = format!("{}: {what} {name:?}", document.path.display());
             return Ok(Entry { file: &document.path, place, value: &entry[what] });
         }
@@ -286,7 +286,7 @@ mod tests {
         Document { path: path.into(), value }
     }
 
-    fn one_user(user: Value) -> Document {
+    fn one_user(user: &Value) -> Document {
         document(
             "/etc/k/config",
             json!({
@@ -349,11 +349,11 @@ mod tests {
                 "Plugin",
             ),
         ] {
-            let documents = [one_user(user.clone())];
+            let documents = [one_user(&user)];
             let config = kubeconfig(&documents, &Choice::default()).expect("valid").expect("one");
             assert_eq!(format!("{:?}", config.credential), expected, "{user}");
         }
-        let documents = [one_user(json!({"tokenFile": "t", "client-key-data": "a2V5",
+        let documents = [one_user(&json!({"tokenFile": "t", "client-key-data": "a2V5",
                                          "client-certificate-data": "Y2VydA=="}))];
         let config = kubeconfig(&documents, &Choice::default()).expect("valid").expect("one");
         let Credential::TokenFile(path) = &config.credential else { panic!("a file") };
@@ -400,10 +400,10 @@ mod tests {
             (exec(json!({"apiVersion": "client.authentication.k8s.io/v1alpha1"})), "v1alpha1"),
             (exec(json!({"args": [1]})), "args"),
         ] {
-            let error = kubeconfig(&[one_user(user)], &Choice::default()).expect_err("must fail");
+            let error = kubeconfig(&[one_user(&user)], &Choice::default()).expect_err("must fail");
             assert!(error.to_string().contains(said), "{error}");
         }
-        let mut other = one_user(json!({}));
+        let mut other = one_user(&json!({}));
         for (key, value, said) in [
             ("tls-server-name", "other", "tls-server-name"),
             ("proxy-url", "socks5://p:1", "proxy-url"),
@@ -424,7 +424,7 @@ mod tests {
             "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "../bin/x",
             "args": ["a"], "env": [{"name": "N", "value": "v"}], "provideClusterInfo": true,
         });
-        let config = kubeconfig(&[one_user(json!({ "exec": exec }))], &Choice::default());
+        let config = kubeconfig(&[one_user(&json!({ "exec": exec }))], &Choice::default());
         let config = config.expect("valid").expect("a context");
         let Credential::Plugin(plugin) = config.credential else { panic!("a program") };
         assert_eq!(plugin.command, Path::new("/etc/k/../bin/x"));

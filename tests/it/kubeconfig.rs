@@ -15,8 +15,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::support::kubernetes::{Cluster, Handle, Stream};
-use crate::support::kubernetes_controllers::deployment;
+use crate::support::kubernetes::controllers::deployment;
+use crate::support::kubernetes::{self, Cluster, Handle, Stream};
 use crate::support::{WorkDir, Yado, tool};
 
 const STATUS: [&str; 3] = ["rollout", "status", "deploy/web"];
@@ -28,8 +28,8 @@ fn cluster() -> Cluster {
 }
 
 /// With a kubeconfig of this user.
-fn status(work: &WorkDir, cluster: &Cluster, user: Value) -> Yado {
-    let path = work.write("kubeconfig", cluster.kubeconfig(user, json!({})));
+fn status(work: &WorkDir, cluster: &Cluster, user: &Value) -> Yado {
+    let path = work.write("kubeconfig", cluster.kubeconfig(user, &json!({})));
     work.yado(STATUS).env("KUBECONFIG", path)
 }
 
@@ -37,7 +37,7 @@ fn status(work: &WorkDir, cluster: &Cluster, user: Value) -> Yado {
 fn clusters_are_found_as_kubectl_finds_them() {
     let work = WorkDir::new();
     let cluster = cluster();
-    let text = cluster.kubeconfig(json!({}), json!({}));
+    let text = cluster.kubeconfig(&json!({}), &json!({}));
     work.yado(STATUS).fails(66).says("there is no cluster");
     work.write("home/.kube/config", &text);
     work.yado(STATUS).succeeds();
@@ -58,7 +58,7 @@ fn clusters_are_found_as_kubectl_finds_them() {
     work.yado(STATUS).env("KUBECONFIG", &list).succeeds();
     work.write("first", "current-context: [");
     work.yado(STATUS).env("KUBECONFIG", &list).fails(65).says("first:1:");
-    cluster.want_token("t");
+    cluster.want_tokens(&["t"]);
     let token = work.write("token", "t\n");
     status(&["--kubeconfig", named])
         .fails(77)
@@ -77,15 +77,18 @@ fn a_token_that_changes_is_read_again() {
     let work = WorkDir::new();
     let cluster = cluster();
     cluster.edit("deployments", "web", |object| object["status"]["updatedReplicas"] = 0.into());
-    cluster.want_token("old");
+    cluster.want_tokens(&["old"]);
     cluster.end_watches_after(1);
     let token = work.write("token", "old");
     cluster.on_watch(
         "deployments",
         "web",
         Arc::new(move |cluster: &Handle| {
-            fs::write(&token, "new").unwrap();
-            cluster.want_token("new");
+            cluster.want_tokens(&["old", "new"]);
+            // As a whole, as the kubelet does it.
+            fs::write(token.with_extension("new"), "new").unwrap();
+            fs::rename(token.with_extension("new"), &token).unwrap();
+            cluster.want_tokens(&["new"]);
             for updated in [0, 1] {
                 cluster.edit("deployments", "web", |object| {
                     object["status"]["replicas"] = 1.into();
@@ -94,7 +97,7 @@ fn a_token_that_changes_is_read_again() {
             }
         }),
     );
-    status(&work, &cluster, json!({"tokenFile": "token"})).succeeds();
+    status(&work, &cluster, &json!({"tokenFile": "token"})).succeeds();
     let sent = |token: &str| {
         let sent = format!("Bearer {token}");
         move |asked: &crate::support::kubernetes::Asked| {
@@ -109,7 +112,7 @@ fn a_token_that_changes_is_read_again() {
 fn programs_give_tokens() {
     let work = WorkDir::new();
     let cluster = cluster();
-    cluster.want_token("good");
+    cluster.want_tokens(&["good"]);
     // The first one that it gives is refused.
     let program = work.write(
         "bin/helper",
@@ -125,9 +128,9 @@ fn programs_give_tokens() {
             "args": args, "env": [{"name": "EXTRA", "value": "more"}], "interactiveMode": "Never",
             "installHint": "get it from the shelf"}})
     };
-    status(&work, &cluster, exec("bin/helper", json!(["login"]))).succeeds();
-    status(&work, &cluster, exec("bin/helper", json!(["other"]))).fails(77).says("exit status: 9");
-    status(&work, &cluster, exec("no-such-helper", json!([])))
+    status(&work, &cluster, &exec("bin/helper", json!(["login"]))).succeeds();
+    status(&work, &cluster, &exec("bin/helper", json!(["other"]))).fails(77).says("exit status: 9");
+    status(&work, &cluster, &exec("no-such-helper", json!([])))
         .fails(77)
         .says("hint: get it from the shelf");
 }
@@ -208,17 +211,12 @@ fn servers_and_clients_show_certificates() {
         (shown, json!({"certificate-authority": "pki/none"}), 66, "pki/none"),
     ];
     for (user, of_cluster, code, said) in rows {
-        let path = work.write("kubeconfig", cluster.kubeconfig(user.clone(), of_cluster.clone()));
+        let path = work.write("kubeconfig", cluster.kubeconfig(&user, &of_cluster));
         let yado = work.yado(STATUS).env("KUBECONFIG", &path);
         yado.run().with_code(code).says(said);
         // kubectl has the same verdict, of the server too.
-        let kubectl = Command::new("kubectl")
-            .args(["rollout", "status", "deploy/web", "--kubeconfig"])
-            .arg(&path)
-            .arg("--cache-dir")
-            .arg(work.path("kubectl-cache"))
-            .output()
-            .expect("kubectl is installed");
+        let kubectl =
+            kubernetes::kubectl(&work, &path).args(STATUS).output().expect("kubectl is installed");
         let stderr = String::from_utf8_lossy(&kubectl.stderr);
         assert_eq!(kubectl.status.success(), code == 0, "{user} {of_cluster}: {stderr}");
     }
@@ -230,6 +228,6 @@ fn servers_and_clients_show_certificates() {
     work.write("answer", answer.to_string());
     let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1",
         "command": "cat", "args": [work.path("answer")]}});
-    let path = work.write("kubeconfig", cluster.kubeconfig(exec, trusted));
+    let path = work.write("kubeconfig", cluster.kubeconfig(&exec, &trusted));
     work.yado(STATUS).env("KUBECONFIG", path).succeeds();
 }

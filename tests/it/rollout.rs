@@ -1,18 +1,17 @@
 //! `yado rollout` against an API server of the test's own, and kubectl beside it as the judge.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::kubernetes::{Cluster, Fault, Handle};
-use crate::support::kubernetes_controllers::{
+use crate::support::kubernetes::controllers::{
     Ends, counted, deployment, rolls_counted, rolls_deployment,
 };
+use crate::support::kubernetes::{self, Cluster, Fault, Handle};
 use crate::support::{Output, WorkDir, Yado};
 
 fn config(work: &WorkDir, cluster: &Cluster) -> String {
-    let path = work.write("kubeconfig", cluster.kubeconfig(json!({"token": "t"}), json!({})));
+    let path = work.write("kubeconfig", cluster.kubeconfig(&json!({"token": "t"}), &json!({})));
     path.to_str().unwrap().to_owned()
 }
 
@@ -25,15 +24,8 @@ fn rollout(work: &WorkDir, cluster: &Cluster, args: &[&str]) -> Yado {
 /// What kubectl says and its exit code; the judge of the server and of yado.
 fn kubectl(work: &WorkDir, cluster: &Cluster, args: &[&str]) -> (i32, String) {
     let config = config(work, cluster);
-    let output = Command::new("kubectl")
-        .args(args)
-        .args(["--kubeconfig", &config, "--cache-dir"])
-        .arg(work.path("kubectl-cache"))
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", work.path("home"))
-        .output()
-        .expect("kubectl is installed");
+    let mut command = kubernetes::kubectl(work, config.as_ref());
+    let output = command.args(args).output().expect("kubectl is installed");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -102,8 +94,9 @@ fn set_image_beside_kubectl((kind, ends, code, ours, said): &Row) {
     let work = WorkDir::new();
     let name = format!("{kind}/web");
     let (cluster, plural) = changing(kind, *ends);
+    let time = if *ends == Ends::Half { "3s" } else { "60s" };
     let output = rollout(&work, &cluster, &["set-image", &name, "app=app:2"])
-        .env("YADO_ROLLOUT_TIMEOUT", "3s")
+        .env("YADO_ROLLOUT_TIMEOUT", time)
         .env("YADO_ROLLOUT_GRACE", "1s")
         .run()
         .with_code(*ours)
@@ -116,13 +109,19 @@ fn set_image_beside_kubectl((kind, ends, code, ours, said): &Row) {
     let (cluster, plural) = changing(kind, *ends);
     let (done, text) = kubectl(&work, &cluster, &["set", "image", &name, "app=app:2"]);
     assert_eq!((done, text.contains("image updated")), (0, true), "{text}");
-    let args = ["rollout", "status", &name, "--timeout", "2s"];
+    // Where kubectl goes on waiting, some seconds have to do.
+    let time = if matches!(ends, Ends::Done | Ends::Deadline) { "60s" } else { "2s" };
+    let args = ["rollout", "status", &name, "--timeout", time];
     let (done, text) = kubectl(&work, &cluster, &args);
     assert_eq!(done, *code, "{name} {ends:?}: {text}");
+    assert!(*ends != Ends::Deadline || text.contains("exceeded its progress deadline"), "{text}");
     if *code == 0 {
         assert_eq!(image(&cluster.get(plural, "web")), "app:2", "{text}");
     }
 }
+
+/// The type, what is so, flags, both exit codes, kubectl's figures and yado's.
+type State = (&'static str, fn(&mut Value), &'static [&'static str], (i32, i32), [&'static str; 2]);
 
 /// What is so already, and what comes when somebody watches: the words that count are the same.
 #[test]
@@ -137,10 +136,7 @@ fn status_tells_what_kubectl_tells() {
         cluster.edit(plural, "web", edit);
         cluster
     };
-    // The kind, what is so, flags, both exit codes, kubectl's figures and yado's.
-    type Row =
-        (&'static str, fn(&mut Value), &'static [&'static str], (i32, i32), [&'static str; 2]);
-    let rows: &[Row] = &[
+    let rows: &[State] = &[
         ("deployments", |_| {}, &[], (0, 0), ["successfully rolled out", "3 pods are new"]),
         (
             "deployments",
@@ -310,6 +306,9 @@ fn history_beside_kubectl(kind: &str) {
     }
 }
 
+/// Arguments of yado, its exit code and words, and those of kubectl.
+type Refused = (&'static [&'static str], i32, &'static str, &'static [&'static str], &'static str);
+
 /// Refusals that both have, before anything is changed.
 #[test]
 fn what_cannot_be_is_refused_before_anything_changes() {
@@ -317,8 +316,7 @@ fn what_cannot_be_is_refused_before_anything_changes() {
     let (cluster, _) = changing("deployment", Ends::Done);
     deployment(&cluster, "paused", "app:1", 1);
     cluster.edit("deployments", "paused", |object| object["spec"]["paused"] = true.into());
-    // Arguments of yado, its exit code and words, and those of kubectl.
-    let rows: &[(&[&str], i32, &str, &[&str], &str)] = &[
+    let rows: &[Refused] = &[
         (
             &["set-image", "deploy/web", "ap=app:2"],
             3,
@@ -465,6 +463,32 @@ fn a_change_in_between_is_seen() {
     rollout(&work, &cluster, &["set-image", "deploy/web", "app=app:2"])
         .fails(10)
         .says("container app has image app:3 now: a newer change came in between");
+}
+
+/// What an admission webhook makes of an image is seen at the pods, and is no failure.
+#[test]
+fn another_image_than_was_asked_for_is_told() {
+    let work = WorkDir::new();
+    let (cluster, _) = changing("deployment", Ends::Half);
+    cluster.on_watch(
+        "deployments",
+        "web",
+        Arc::new(|cluster| {
+            for pod in cluster.all("pods") {
+                let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+                if pod["spec"]["containers"][0]["image"] == "app:2" {
+                    cluster.edit("pods", &name, |pod| {
+                        pod["spec"]["containers"][0]["image"] = "mirror/app:2".into();
+                    });
+                }
+            }
+            finishes(cluster);
+        }),
+    );
+    let args = ["set-image", "deploy/web", "app=app:2"];
+    let output = rollout(&work, &cluster, &args).succeeds();
+    let output = output.says("warning: deployment.apps/web: pod web-");
+    output.says("runs mirror/app:2 in container app, not app:2");
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! `yado trigger` against an API server of the test's own: one run for each commit.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::kubernetes::{Cluster, Fault, Handle};
+use crate::support::kubernetes::{self, Cluster, Fault, Handle};
 use crate::support::{Output, WorkDir, Yado};
 
 const COMMIT: &str = "8f3a5a3f7f0d2a9d1f1c7c2b7e0d4c5b6a798081";
@@ -31,7 +30,7 @@ fn synced() -> Cluster {
 }
 
 fn trigger(work: &WorkDir, cluster: &Cluster, args: &[&str]) -> Yado {
-    let path = work.write("kubeconfig", cluster.kubeconfig(json!({"token": "t"}), json!({})));
+    let path = work.write("kubeconfig", cluster.kubeconfig(&json!({"token": "t"}), &json!({})));
     let all = ["trigger"].into_iter().chain(args.iter().copied());
     work.yado(all.chain(["--kubeconfig", path.to_str().unwrap()]))
 }
@@ -323,12 +322,10 @@ fn a_hook_is_made_of_the_same_flags() {
     let hook = ["--hook-manifest", "--hook-image", "r.io/yado:1", "--hook-namespace", "shop"];
     let output = trigger(&work, &cluster, &[&flags[..], &hook].concat()).succeeds();
     let path = work.write("hook.yaml", &output.stdout);
-    let config = work.write("kubeconfig", cluster.kubeconfig(json!({}), json!({})));
-    let kubectl = Command::new("kubectl")
+    let config = work.write("kubeconfig", cluster.kubeconfig(&json!({}), &json!({})));
+    let kubectl = kubernetes::kubectl(&work, &config)
         .args(["create", "--dry-run=client", "--validate=false", "--output=json", "--filename"])
-        .args([&path, std::path::Path::new("--kubeconfig"), &config])
-        .arg("--cache-dir")
-        .arg(work.path("kubectl-cache"))
+        .arg(&path)
         .output()
         .expect("kubectl is installed");
     let stderr = String::from_utf8_lossy(&kubectl.stderr);

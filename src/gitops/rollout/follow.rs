@@ -290,7 +290,7 @@ impl<'a> Follow<'a> {
 
     /// Says how far it is, if that is something else than before.
     fn tell(&self, message: &str) {
-        let mut progress = self.progress.lock().unwrap_or_else(|e| e.into_inner());
+        let mut progress = self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *progress != message {
             message.clone_into(&mut progress);
             drop(progress);

@@ -139,18 +139,17 @@ pub async fn undo(
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         RolloutError::Nothing { what: format!("{object}: {problem}; its revisions are {known}") }
     };
-    let revision = match to {
-        Some(number) => history
-            .iter()
-            .find(|revision| revision.number == number)
-            .ok_or_else(|| nothing(format!("there is no revision {number}")))?,
-        None => {
-            let before = history.len().checked_sub(2);
-            before
-                .map(|at| &history[at])
-                .ok_or_else(|| nothing("there is no revision to go back to".to_owned()))?
-        }
+    let before = || history.len().checked_sub(2).map(|at| &history[at]);
+    let found = match to {
+        Some(number) => history.iter().find(|revision| revision.number == number),
+        None => before(),
     };
+    let revision = found.ok_or_else(|| {
+        nothing(match to {
+            Some(number) => format!("there is no revision {number}"),
+            None => "there is no revision to go back to".to_owned(),
+        })
+    })?;
     if object.value["spec"]["template"] == revision.template {
         return Ok(Changed { object: object.clone(), changed: false, images: Vec::new() });
     }

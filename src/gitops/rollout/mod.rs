@@ -116,8 +116,8 @@ pub async fn with_status(client: &Client, object: Object) -> Result<Object, Roll
     let jobs = Resource::new("batch", "v1", "Job", "jobs");
     let list = client.list(&jobs, &object.namespace, &Selection::default()).await?;
     let owned = list.items.into_iter().filter(|job| history::owned_by(job, &object.value));
-    let last = owned.max_by_key(|job| kind::text(job, "/metadata/creationTimestamp").to_owned());
-    let value = last.ok_or_else(|| RolloutError::Nothing {
+    let newest = owned.max_by_key(|job| kind::text(job, "/metadata/creationTimestamp").to_owned());
+    let value = newest.ok_or_else(|| RolloutError::Nothing {
         what: format!("{object} has no job yet, or its jobs are gone"),
     })?;
     let name = kind::text(&value, "/metadata/name").to_owned();

@@ -120,7 +120,7 @@ fn stateful_sets_are_judged_by_their_counts() {
     };
     let on_delete =
         json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}});
-    let bare = json!({"spec": {"updateStrategy": {"rollingUpdate": null}}});
+    let without = json!({"spec": {"updateStrategy": {"rollingUpdate": null}}});
     check(
         Workload::StatefulSet,
         &base,
@@ -132,8 +132,8 @@ fn stateful_sets_are_judged_by_their_counts() {
             (partition(2, 1), '+', "1 pods"),
             (partition(2, 0), '.', "0 of 1"),
             (partition(5, 0), '+', ""),
-            (bare.clone(), '.', "db-2"),
-            (with(bare, &json!({"status": {"currentRevision": "db-2"}})), '+', "db-2"),
+            (without.clone(), '.', "db-2"),
+            (with(without, &json!({"status": {"currentRevision": "db-2"}})), '+', "db-2"),
             (on_delete.clone(), '+', "db-2"),
             (with(on_delete, &json!({"status": {"updatedReplicas": 2}})), '.', "OnDelete"),
         ],

@@ -105,7 +105,7 @@ fn block(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     let line = |value: &Value| match value {
         Value::Object(map) if !map.is_empty() => format!("\n{}", block(value, depth + 1)),
-        Value::Array(list) if list.iter().any(|one| one.is_object()) => {
+        Value::Array(list) if list.iter().any(Value::is_object) => {
             format!("\n{}", block(value, depth))
         }
         other => format!(" {other}\n"),
@@ -117,14 +117,15 @@ fn block(value: &Value, depth: usize) -> String {
             let rank = |key: &str| first.iter().position(|f| *f == key).unwrap_or(first.len());
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| rank(key));
-            entries.iter().map(|(key, value)| format!("{indent}{key}:{}", line(value))).collect()
+            let lines = entries.iter().map(|(key, value)| format!("{indent}{key}:{}", line(value)));
+            lines.collect::<Vec<_>>().concat()
         }
         Value::Array(list) => {
             let entry = |one: &Value| {
                 let text = block(one, depth + 1);
                 format!("{indent}- {}", text.trim_start())
             };
-            list.iter().map(entry).collect()
+            list.iter().map(entry).collect::<Vec<_>>().concat()
         }
         other => format!("{indent}{other}\n"),
     }

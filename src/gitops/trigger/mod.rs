@@ -165,7 +165,8 @@ fn label(text: &str) -> String {
 /// The first hexadecimal digits of a SHA-256.
 fn hash(text: &str, digits: usize) -> String {
     let sum = Sha256::digest(text.as_bytes());
-    let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes: Vec<String> = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = bytes.concat();
     hex[..digits.min(hex.len())].to_owned()
 }
 

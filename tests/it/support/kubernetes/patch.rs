@@ -68,9 +68,9 @@ fn operate(object: &mut Value, operation: &Value) -> Result<(), String> {
         ("add", Value::Object(map)) => drop(map.insert(last, value)),
         ("replace", Value::Object(map)) => *map.get_mut(&last).ok_or_else(nothing)? = value,
         ("remove", Value::Object(map)) => drop(map.remove(&last).ok_or_else(nothing)?),
-        ("replace", Value::Array(list)) => {
+        ("replace", Value::Array(entries)) => {
             let at: usize = last.parse().map_err(|_| nothing())?;
-            *list.get_mut(at).ok_or_else(nothing)? = value;
+            *entries.get_mut(at).ok_or_else(nothing)? = value;
         }
         (op, _) => return Err(format!("{op} {path} is not known here")),
     }

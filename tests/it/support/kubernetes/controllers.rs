@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::kubernetes::{Handle, Script, texts};
+use super::{Handle, Script, texts};
 
 /// How a rollout ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,13 +274,15 @@ fn roll_counted(cluster: &Handle, plural: &str, name: &str, ends: Ends) {
         "data": {"spec": {"template": data}}, "revision": number}),
     );
     let label = if daemons { hash.clone() } else { revision.clone() };
-    let replicas = match daemons {
-        true => object["status"]["desiredNumberScheduled"].as_i64().unwrap_or(0),
-        false => object["spec"]["replicas"].as_i64().unwrap(),
+    let replicas = if daemons {
+        object["status"]["desiredNumberScheduled"].as_i64().unwrap_or(0)
+    } else {
+        object["spec"]["replicas"].as_i64().unwrap()
     };
-    let (updated, available) = match daemons {
-        true => ("updatedNumberScheduled", "numberAvailable"),
-        false => ("updatedReplicas", "readyReplicas"),
+    let (updated, available) = if daemons {
+        ("updatedNumberScheduled", "numberAvailable")
+    } else {
+        ("updatedReplicas", "readyReplicas")
     };
     cluster.edit(plural, name, |object| {
         object["status"]["observedGeneration"] = object["metadata"]["generation"].clone();

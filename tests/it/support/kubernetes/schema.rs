@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Definitions: their properties, and the types of these.
 static DEFINITIONS: LazyLock<BTreeMap<String, BTreeMap<String, String>>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../testdata/kubernetes/schema.json")).unwrap()
+    serde_json::from_str(include_str!("../../../../testdata/kubernetes/schema.json")).unwrap()
 });
 
 /// Fails unless an object of this kind has only properties that its kind has, of their types.
@@ -26,12 +26,16 @@ fn fits(of: &str, value: &Value, place: &str) {
     }
     if let Some(inner) = of.strip_prefix("list[").and_then(|rest| rest.strip_suffix(']')) {
         let items = value.as_array().unwrap_or_else(|| panic!("{place} is no list: {value}"));
-        items.iter().for_each(|item| fits(inner, item, place));
+        for item in items {
+            fits(inner, item, place);
+        }
         return;
     }
     if let Some(inner) = of.strip_prefix("dict(str, ").and_then(|rest| rest.strip_suffix(')')) {
         let map = value.as_object().unwrap_or_else(|| panic!("{place} is no map: {value}"));
-        map.values().for_each(|item| fits(inner, item, place));
+        for item in map.values() {
+            fits(inner, item, place);
+        }
         return;
     }
     let right = match of {
