@@ -29,7 +29,6 @@ impl Classified for GitError {
             | Self::NotGit { .. }
             | Self::Protocol { .. }
             | Self::Pack { .. }
-            | Self::Unknown { .. }
             | Self::Lfs { .. }
             | Self::Ssh { .. } => Kind::Unreachable,
             Self::Path { .. }
