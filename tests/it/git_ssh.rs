@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use yado::git::{
@@ -267,8 +268,11 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(work: &WorkDir, keys: &[&Path]) -> Self {
-        let socket = work.path("agent");
+    fn start(keys: &[&Path]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // The path of a socket may have a hundred letters, which a test's own directory takes up.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let socket = std::env::temp_dir().join(format!("agent-{}-{number}", std::process::id()));
         let mut command = Command::new("ssh-agent");
         command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null());
         let process = command.spawn().unwrap();
@@ -286,6 +290,7 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = fs::remove_file(&self.socket);
     }
 }
 
@@ -296,7 +301,7 @@ fn an_agent_shows_its_keys_and_signs() {
     keygen(&rsa, "rsa", &["-b", "2048"]);
     keygen(&other, "ecdsa", &[]);
     case.server.authorize(&case.work.path("rsa.pub"));
-    let agent = Agent::start(&case.work, &[&other, &rsa]);
+    let agent = Agent::start(&[&other, &rsa]);
     let with = |identities: Vec<PathBuf>| SshOptions {
         identities,
         agent: Some(agent.socket.clone()),
@@ -338,7 +343,7 @@ fn certificates_of_users_are_shown_with_their_keys() {
         case.fetches(&options);
     }
     // An agent has it too.
-    let agent = Agent::start(&case.work, &[&case.work.path("c-rsa")]);
+    let agent = Agent::start(&[&case.work.path("c-rsa")]);
     let options = SshOptions {
         identities: Vec::new(),
         agent: Some(agent.socket.clone()),
@@ -653,4 +658,24 @@ fn a_clone_by_a_user_whom_nobody_knows() {
     assert!(out.stdout.contains(&case.repository.head), "{}", out.stdout);
     assert_eq!(out.stderr.contains("can be read by others (mode 444, uid 0)"), is_root);
     assert_eq!(fs::read_to_string(to.join("a")).unwrap(), "two\n");
+}
+
+#[test]
+fn a_build_adds_a_repository_that_its_agent_may_read() {
+    let case = Case::new(SshSetup::default());
+    let agent = Agent::start(&[&case.key]);
+    let dockerfile = format!("FROM scratch\nADD {} /src/\n", case.url());
+    // No base image is needed, and so no registry.
+    case.work.write("context/Dockerfile", &dockerfile);
+    let output = format!("type=oci,tar=false,dest={}", case.work.path("image").display());
+    let context = case.work.path("context");
+    let build = || case.work.yado(["build", "--output", &output, context.to_str().unwrap()]);
+    build().fails(77).says("there is no ssh key to log in with");
+    let default = format!("default={}", agent.socket.display());
+    let with_agent = || build().flags(["--ssh", &default]);
+    with_agent().fails(77).says("is not known");
+    let known = fs::read(&case.options.known_hosts[0]).unwrap();
+    case.work.write("home/.ssh/known_hosts", known);
+    with_agent().succeeds();
+    assert_eq!(case.work.image().text("src/a"), "two\n");
 }
