@@ -8,7 +8,7 @@ packages=(
   make gcc g++ libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   chromium busybox-static jq curl strace time ca-certificates openssh-client
-  git lighttpd lighttpd-mod-openssl
+  git git-lfs lighttpd lighttpd-mod-openssl openssh-server dropbear-bin libnss-wrapper
   podman pigz zstd python3 python3-pip valgrind
 )
 
@@ -45,7 +45,7 @@ echo "install: ${missing[*]}"
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -qq --no-install-recommends "${missing[@]}"
 
-for service in docker-registry lighttpd; do
+for service in docker-registry lighttpd ssh; do
   case " ${missing[*]} " in
   *" $service "*)
     echo "install: the $service service stays off"

@@ -62,6 +62,9 @@ pub mod image;
 // Runs a plan.
 pub mod build;
 
+// A client of the Kubernetes API.
+pub mod kubernetes;
+
 // YAML text as a tree that knows its bytes.
 pub mod yaml;
 

@@ -40,11 +40,12 @@ as() {
 }
 arguments=("$@")
 
-# user NAME FLAG...: makes the user if he is not there.
+# user NAME FLAG...: makes the user if he is not there. A server of ssh runs commands by his shell.
 user() {
     local name=$1
     shift
-    id "$name" >/dev/null 2>&1 || useradd --no-create-home --shell /usr/sbin/nologin "$@" "$name"
+    id "$name" >/dev/null 2>&1 || useradd --no-create-home --shell /bin/sh "$@" "$name"
+    [[ $(getent passwd "$name" | cut -d: -f7) == /bin/sh ]] || usermod --shell /bin/sh "$name"
 }
 
 if ((UID == 0)); then

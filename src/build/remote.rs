@@ -102,10 +102,13 @@ fn git_kind(error: &GitError) -> ErrorKind {
         GitError::Empty { .. } | GitError::NoReference { .. } | GitError::NoSubdir { .. } => {
             ErrorKind::Missing
         }
-        GitError::Ssh { .. }
-        | GitError::Checksum { .. }
-        | GitError::Path { .. }
-        | GitError::Module { .. } => ErrorKind::Input,
+        GitError::Ssh { source, .. } if source.is_auth() => ErrorKind::Auth,
+        GitError::Ssh { source, .. } if source.is_input() => ErrorKind::Input,
+        GitError::Ssh { source, .. } if source.is_missing() => ErrorKind::Missing,
+        GitError::Unadvertised { .. } => ErrorKind::Missing,
+        GitError::Checksum { .. } | GitError::Path { .. } | GitError::Module { .. } => {
+            ErrorKind::Input
+        }
         GitError::Submodule { source, .. } => git_kind(source),
         GitError::Io { .. } => ErrorKind::Storage,
         GitError::Stopped => ErrorKind::Interrupted,

@@ -18,6 +18,11 @@ fn text(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// A variable as it is.
+pub(super) fn raw(name: &std::ffi::OsStr) -> Option<std::ffi::OsString> {
+    env::var_os(name)
+}
+
 /// A variable, for `--build-arg NAME`.
 pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
@@ -77,6 +82,19 @@ pub(super) fn proxies() -> Proxies {
         https: text(&["https_proxy", "HTTPS_PROXY"]),
         no_proxy: text(&["no_proxy", "NO_PROXY"]),
     }
+}
+
+/// The kubeconfig files: those of `KUBECONFIG`, else that of the user.
+pub(super) fn kubeconfigs() -> Vec<PathBuf> {
+    match env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+        Some(list) => env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
+        None => path("HOME").map(|home| home.join(".kube/config")).into_iter().collect(),
+    }
+}
+
+/// Host and port of the API server, as a pod is told.
+pub(super) fn kubernetes_service() -> Option<(String, String)> {
+    Some((text(&["KUBERNETES_SERVICE_HOST"])?, text(&["KUBERNETES_SERVICE_PORT"])?))
 }
 
 /// `SOURCE_DATE_EPOCH`, in seconds since 1970.

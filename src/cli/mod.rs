@@ -6,14 +6,18 @@
 mod build;
 mod cache;
 mod call;
+mod cluster;
 mod contexts;
 mod environment;
 mod exec;
 mod exit;
+mod git_clone;
+mod image_tag;
 mod info;
 mod output;
 mod place;
 mod quantity;
+mod rollout;
 mod secrets;
 mod session;
 mod step;
@@ -81,8 +85,14 @@ enum Command {
     Build(Box<build::Flags>),
     /// Run a command in an image, with the sandbox of a RUN step
     Exec(Box<exec::Flags>),
+    /// Change the image of a workload, restart it, go back, and wait until its pods run
+    Rollout(Box<rollout::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
+    /// Clone a git repository into a directory
+    GitClone(Box<git_clone::Flags>),
+    /// Make the tag of an image, from the time, a commit or a version
+    ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
     Info,
 }
@@ -105,6 +115,8 @@ fn variable(name: &str) -> String {
 }
 
 fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
+    // What `--config` says comes first and gives way.
+    let command = command.args_override_self(true);
     let below: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let command = command.mut_args(|arg| match arg.get_long() {
         Some(long) if arg.get_env().is_none() => {
@@ -120,7 +132,12 @@ fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let matches = command().try_get_matches();
+    let command = command();
+    let typed = match step::expand(&command, std::env::args_os().collect(), &STEPS) {
+        Ok(typed) => typed,
+        Err(error) => return exit::report(&error),
+    };
+    let matches = command.try_get_matches_from(typed);
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -132,7 +149,10 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
+        Command::Rollout(flags) => rollout::run(*flags),
         Command::Store(flags) => store::run(&global, &flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };
     match done {

@@ -11,20 +11,34 @@ use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode as Permissions, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode as Permissions, OFlags};
 
 use super::attributes::{LeftAlone, Rules};
 use super::error::GitError;
 use super::gitdir;
 use super::id::ObjectId;
+use super::index::{Staged, Stat};
+use super::lfs;
 use super::object::{self, Kind, Mode, TreeEntry};
-use super::pack::{PackError, PackReader};
+use super::pack::PackError;
+use super::packs::Reader;
 use super::repository::Repository;
+use super::sparse::Extent;
+use super::times::{self, LastChanges, Times};
 use crate::fs::open_subdir;
 
 /// Entries that a commit may have, its submodules' not counted: a few hundred bytes of trees can
 /// name more files than any disk holds.
 pub(super) const ENTRIES: usize = 10_000_000;
+
+/// Who a checkout is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An image: the same everywhere, whatever the umask is.
+    Image,
+    /// Somebody who works in it: permissions by the umask, and git knows each file again.
+    Work,
+}
 
 /// How a checkout is made.
 pub(super) struct Checkout<'a> {
@@ -32,19 +46,16 @@ pub(super) struct Checkout<'a> {
     pub(super) root: BorrowedFd<'a>,
     /// Whether a `.git` is written.
     pub(super) keep_git_dir: bool,
-    /// Whether files get the commit's time.
-    pub(super) commit_times: bool,
+    /// Who it is for.
+    pub(super) purpose: Purpose,
+    /// Which times files get.
+    pub(super) times: Times,
+    /// Whether the objects of Git LFS are there, to be put in place of their pointers.
+    pub(super) lfs: bool,
     /// Whether to stop.
     pub(super) stop: &'a dyn Fn() -> bool,
     /// How many files of Git LFS there were, and how many with an encoding of their own.
     pub(super) left_alone: Cell<(usize, usize)>,
-}
-
-/// An entry of `.git/index`.
-pub(super) struct Staged {
-    pub(super) path: Vec<u8>,
-    pub(super) mode: Mode,
-    pub(super) id: ObjectId,
 }
 
 /// A directory that is still to be written.
@@ -55,6 +66,26 @@ struct Pending {
     target: Vec<u8>,
     tree: ObjectId,
     rules: Option<Arc<Rules>>,
+    /// Whether it is only staged.
+    skipped: bool,
+}
+
+/// A repository that is being written out.
+struct Source<'a> {
+    repository: &'a Repository,
+    reader: Reader<'a>,
+    /// When each file was changed last, if files get these times.
+    changes: Option<LastChanges>,
+    /// Where its `.git` is, below the root.
+    git_dir: &'a str,
+}
+
+impl Source<'_> {
+    /// The time of a file, in seconds since 1970.
+    fn time(&self, path: &[u8]) -> i64 {
+        let known = self.changes.as_ref().and_then(|changes| changes.get(path));
+        known.unwrap_or(self.repository.committed)
+    }
 }
 
 impl Checkout<'_> {
@@ -65,13 +96,19 @@ impl Checkout<'_> {
         subdir: Option<&str>,
     ) -> Result<(), GitError> {
         let Some(subdir) = subdir else { return self.all(repository, b"", None) };
-        let mut reader = PackReader::new(&repository.pack);
-        let mut pending =
-            Pending { path: Vec::new(), target: Vec::new(), tree: repository.tree, rules: None };
+        let mut reader = repository.packs.reader();
+        let mut pending = Pending {
+            path: Vec::new(),
+            target: Vec::new(),
+            tree: repository.tree,
+            rules: None,
+            skipped: false,
+        };
         let mut rest = subdir.split('/');
         while let Some(name) = rest.next() {
             let entries = repository.tree(&mut reader, &pending.tree)?;
-            pending.rules = Self::rules(repository, &mut reader, &pending, &entries)?;
+            pending.rules =
+                repository.rules(&mut reader, pending.rules, &pending.path, &entries)?;
             pending.path = below(&pending.path, name.as_bytes());
             let entry = entries.iter().find(|entry| entry.name == name.as_bytes());
             match entry.map(|entry| (entry.mode, entry.id)) {
@@ -88,7 +125,8 @@ impl Checkout<'_> {
             }
         }
         let path = below(&pending.path, b"");
-        self.trees(repository, reader, pending)?;
+        let source = Source { repository, reader, changes: None, git_dir: ".git" };
+        self.trees(source, pending)?;
         for (at, module) in &repository.modules {
             if let Some(target) = at.strip_prefix(path.as_slice()) {
                 self.module(at, &module.repository, target, None)?;
@@ -130,14 +168,20 @@ impl Checkout<'_> {
             target: target.to_vec(),
             tree: repository.tree,
             rules: None,
+            skipped: false,
         };
-        let reader = PackReader::new(&repository.pack);
-        let staged = self.trees(repository, reader, pending)?;
+        let git_dir = module.unwrap_or(".git");
+        let changes = match self.times {
+            Times::LastChange => Some(times::last_changes(repository, self.stop)?),
+            _ => None,
+        };
+        let source = Source { repository, reader: repository.packs.reader(), changes, git_dir };
+        let staged = self.trees(source, pending)?;
         if self.keep_git_dir {
-            let location = gitdir::Location { root: self.root, work_tree: target, module };
+            let purpose = self.purpose;
+            let location = gitdir::Location { root: self.root, work_tree: target, module, purpose };
             location.write(repository, staged)?;
         }
-        let git_dir = module.map_or_else(|| ".git".to_owned(), str::to_owned);
         for (path, found) in &repository.modules {
             let git_dir = format!("{git_dir}/modules/{}", found.name);
             self.module(path, &found.repository, &below(target, path), Some(&git_dir))?;
@@ -157,25 +201,20 @@ impl Checkout<'_> {
             .map_err(|source| GitError::Submodule { path: lossy(path), source: source.into() })
     }
 
-    /// Writes directories one after the other; gives what was written.
-    fn trees(
-        &self,
-        repository: &Repository,
-        mut reader: PackReader<'_>,
-        first: Pending,
-    ) -> Result<Vec<Staged>, GitError> {
+    /// Writes directories one after the other; gives what is to be staged.
+    fn trees(&self, mut source: Source<'_>, first: Pending) -> Result<Vec<Staged>, GitError> {
+        let repository = source.repository;
         let mut staged = Vec::new();
         let mut count = 0;
         let mut directories = Vec::new();
         let base = first.path.len();
         let mut left = vec![first];
         while let Some(mut pending) = left.pop() {
-            let entries = repository.tree(&mut reader, &pending.tree)?;
+            let entries = repository.tree(&mut source.reader, &pending.tree)?;
             count += entries.len();
             if count > ENTRIES {
                 return Err(repository.damaged(format!("it has more than {ENTRIES} entries")));
             }
-            pending.rules = Self::rules(repository, &mut reader, &pending, &entries)?;
             for entry in &entries {
                 if let Some(problem) = object::problem(entry) {
                     return Err(GitError::Path {
@@ -185,67 +224,85 @@ impl Checkout<'_> {
                     });
                 }
             }
+            if pending.skipped {
+                for entry in entries {
+                    let path = below(&pending.path, &entry.name);
+                    Self::skip(&entry, path, &mut left, &mut staged);
+                }
+                continue;
+            }
+            let above = pending.rules.take();
+            pending.rules = repository.rules(&mut source.reader, above, &pending.path, &entries)?;
             let failed = |source: io::Error| io_error(&pending.target, source);
             let dir = self.open(&pending.target).map_err(failed)?;
-            directories.push(pending.target.clone());
+            let mut newest = None;
             for entry in entries {
                 if (self.stop)() {
                     return Err(GitError::Stopped);
                 }
                 let path = below(&pending.path, &entry.name);
                 let target = below(&pending.target, &entry.name);
+                let mut stat = None;
                 match entry.mode {
                     Mode::Directory => {
-                        make_dir(&dir, &entry.name).map_err(|e| io_error(&target, e))?;
+                        let sparse = repository.setup.sparse.as_ref();
+                        if sparse.is_some_and(|sparse| sparse.of(&path) == Extent::Nothing) {
+                            Self::skip(&entry, path, &mut left, &mut staged);
+                            continue;
+                        }
+                        self.make_dir(&dir, &entry.name).map_err(|e| io_error(&target, e))?;
                         let rules = pending.rules.clone();
-                        left.push(Pending { path, target, tree: entry.id, rules });
+                        let tree = entry.id;
+                        left.push(Pending { path, target, tree, rules, skipped: false });
                         continue;
                     }
                     Mode::Submodule => {
-                        make_dir(&dir, &entry.name).map_err(|e| io_error(&target, e))?;
+                        self.make_dir(&dir, &entry.name).map_err(|e| io_error(&target, e))?;
                     }
                     Mode::Symlink => {
-                        self.link(repository, &mut reader, &dir, &entry, &target)?;
+                        stat = self.link(&mut source, &dir, &entry, (&path, &target))?;
                     }
                     Mode::File { executable } => {
                         let rules = pending.rules.as_deref();
-                        let file = Self::create(&dir, &entry.name, executable);
+                        let file = self.create(&dir, &entry.name, executable);
                         let file = file.map_err(|e| io_error(&target, e))?;
                         let content = (rules, path.as_slice(), &target[..]);
-                        self.file(repository, &mut reader, file, &entry.id, content)?;
+                        stat = self.file(&mut source, file, &entry.id, content)?;
                     }
+                }
+                if source.changes.is_some() {
+                    newest = newest.max(Some(source.time(&path)));
                 }
                 if self.keep_git_dir {
                     let path = path[base..].to_vec();
-                    staged.push(Staged { path, mode: entry.mode, id: entry.id });
+                    let (mode, id) = (entry.mode, entry.id);
+                    staged.push(Staged { path, mode, id, stat, skipped: false });
                 }
             }
+            directories.push((pending.target, newest));
         }
-        if self.commit_times {
-            // What is made in a directory changes its time, so these come last.
-            for target in directories.iter().rev() {
+        if self.times != Times::Now {
+            // What is made in a directory changes its time, so these come last. A directory is as
+            // new as the newest of the files in it.
+            for (target, newest) in directories.iter().rev() {
                 let failed = |source: io::Error| io_error(target, source);
                 let dir = self.open(target).map_err(failed)?;
-                let times = times(repository.committed);
+                let times = times::both(newest.unwrap_or(repository.committed));
                 rustix::fs::futimens(&dir, &times).map_err(|e| failed(e.into()))?;
             }
         }
         Ok(staged)
     }
 
-    /// The rules that hold in a directory, its own included.
-    fn rules(
-        repository: &Repository,
-        reader: &mut PackReader<'_>,
-        pending: &Pending,
-        entries: &[TreeEntry],
-    ) -> Result<Option<Arc<Rules>>, GitError> {
-        let own = entries.iter().find(|entry| entry.name == b".gitattributes");
-        let Some(entry) = own.filter(|entry| matches!(entry.mode, Mode::File { .. })) else {
-            return Ok(pending.rules.clone());
-        };
-        let text = repository.read(reader, &entry.id, Kind::Blob)?;
-        Ok(Some(Arc::new(Rules::parse(pending.rules.clone(), &pending.path, &text))))
+    /// Stages what is left out of the work tree.
+    fn skip(entry: &TreeEntry, path: Vec<u8>, left: &mut Vec<Pending>, staged: &mut Vec<Staged>) {
+        if entry.mode == Mode::Directory {
+            let target = Vec::new();
+            left.push(Pending { path, target, tree: entry.id, rules: None, skipped: true });
+        } else {
+            let (mode, id) = (entry.mode, entry.id);
+            staged.push(Staged { path, mode, id, stat: None, skipped: true });
+        }
     }
 
     fn open(&self, target: &[u8]) -> io::Result<OwnedFd> {
@@ -253,82 +310,103 @@ impl Checkout<'_> {
         open_subdir(self.root, &CString::new(path)?)
     }
 
-    fn create(dir: &OwnedFd, name: &[u8], executable: bool) -> io::Result<File> {
+    fn create(&self, dir: &OwnedFd, name: &[u8], executable: bool) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Permissions::from_raw_mode(if executable { 0o755 } else { 0o644 });
-        let fd = rustix::fs::openat(dir, &*CString::new(name)?, flags, mode)?;
-        // Whatever the umask is.
-        rustix::fs::fchmod(&fd, mode)?;
+        let name = CString::new(name)?;
+        let fd = match self.purpose {
+            Purpose::Work => {
+                let mode = Permissions::from_raw_mode(if executable { 0o777 } else { 0o666 });
+                rustix::fs::openat(dir, &*name, flags, mode)?
+            }
+            Purpose::Image => {
+                let mode = Permissions::from_raw_mode(if executable { 0o755 } else { 0o644 });
+                let fd = rustix::fs::openat(dir, &*name, flags, mode)?;
+                rustix::fs::fchmod(&fd, mode)?;
+                fd
+            }
+        };
         Ok(fd.into())
     }
 
+    fn make_dir(&self, dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        let name = CString::new(name)?;
+        let mode = Permissions::from_raw_mode(0o755);
+        match self.purpose {
+            Purpose::Work => rustix::fs::mkdirat(dir, &*name, Permissions::from_raw_mode(0o777))?,
+            Purpose::Image => {
+                rustix::fs::mkdirat(dir, &*name, mode)?;
+                rustix::fs::fchmod(open_subdir(dir, &name)?, mode)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills a file. Gives what git knows it by, where it is to.
     fn file(
         &self,
-        repository: &Repository,
-        reader: &mut PackReader<'_>,
+        source: &mut Source<'_>,
         mut file: File,
         id: &ObjectId,
         (rules, path, target): (Option<&Rules>, &[u8], &[u8]),
-    ) -> Result<(), GitError> {
+    ) -> Result<Option<Stat>, GitError> {
         let attributes = rules.map(|rules| rules.of(path)).unwrap_or_default();
+        let repository = source.repository;
         let failed = |source: io::Error| io_error(target, source);
         let (pointers, encoded) = self.left_alone.get();
+        let mut times = (self.times != Times::Now).then(|| times::both(source.time(path)));
+        let mut object = None;
         match attributes.left_alone() {
+            Some(LeftAlone::Lfs) if self.lfs => {
+                let content = repository.read(&mut source.reader, id, Kind::Blob)?;
+                object = lfs::Pointer::parse(&content);
+            }
             Some(LeftAlone::Lfs) => self.left_alone.set((pointers + 1, encoded)),
             Some(LeftAlone::Encoding) => self.left_alone.set((pointers, encoded + 1)),
             None => {}
         }
-        if attributes.convert() {
-            let content = repository.read(reader, id, Kind::Blob)?;
+        if let Some(pointer) = object {
+            lfs::place(self.root, source.git_dir, &pointer, &mut file).map_err(failed)?;
+            times = times.or_else(times::moments_ago);
+        } else if attributes.convert() {
+            let content = repository.read(&mut source.reader, id, Kind::Blob)?;
             file.write_all(&attributes.apply(&content, id)).map_err(failed)?;
         } else {
-            let copied = reader.copy(id, &mut |piece| file.write_all(piece));
+            let copied = source.reader.copy(id, &mut |piece| file.write_all(piece));
             copied.map_err(|error| match error {
                 PackError::Io(error) => failed(error),
                 other => repository.pack_error(other),
             })?;
         }
-        if self.commit_times {
-            let set = rustix::fs::futimens(&file, &times(repository.committed));
-            set.map_err(|error| failed(error.into()))?;
+        if let Some(times) = times {
+            rustix::fs::futimens(&file, &times).map_err(|error| failed(error.into()))?;
         }
-        Ok(())
+        let wanted = self.purpose == Purpose::Work && self.keep_git_dir;
+        let stat = || rustix::fs::fstat(&file).map_err(|error| failed(error.into()));
+        wanted.then(|| Ok(Stat::from(&stat()?))).transpose()
     }
 
     fn link(
         &self,
-        repository: &Repository,
-        reader: &mut PackReader<'_>,
+        source: &mut Source<'_>,
         dir: &OwnedFd,
         entry: &TreeEntry,
-        target: &[u8],
-    ) -> Result<(), GitError> {
-        let content = repository.read(reader, &entry.id, Kind::Blob)?;
-        let make = || -> io::Result<()> {
+        (path, target): (&[u8], &[u8]),
+    ) -> Result<Option<Stat>, GitError> {
+        let content = source.repository.read(&mut source.reader, &entry.id, Kind::Blob)?;
+        let make = || -> io::Result<Option<Stat>> {
             let name = CString::new(entry.name.as_slice())?;
             rustix::fs::symlinkat(&*CString::new(content.as_slice())?, dir, &*name)?;
-            if self.commit_times {
-                let times = times(repository.committed);
+            if self.times != Times::Now {
+                let times = times::both(source.time(path));
                 rustix::fs::utimensat(dir, &*name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
             }
-            Ok(())
+            let wanted = self.purpose == Purpose::Work && self.keep_git_dir;
+            let stat = || rustix::fs::statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW);
+            wanted.then(|| Ok(Stat::from(&stat()?))).transpose()
         };
         make().map_err(|error| io_error(target, error))
     }
-}
-
-fn make_dir(dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
-    let name = CString::new(name)?;
-    let mode = Permissions::from_raw_mode(0o755);
-    rustix::fs::mkdirat(dir, &*name, mode)?;
-    // Whatever the umask is.
-    Ok(rustix::fs::fchmod(open_subdir(dir, &name)?, mode)?)
-}
-
-fn times(seconds: i64) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 fn below(path: &[u8], name: &[u8]) -> Vec<u8> {

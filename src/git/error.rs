@@ -2,16 +2,29 @@
 
 use std::io;
 
+use super::id::ObjectId;
+use super::ssh::SshError;
 use crate::net::NetError;
 
 /// Why a repository could not be fetched or written out.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// A way of reaching a repository that is not supported.
-    #[error("{remote}: git over ssh is not supported yet; use an https URL")]
+    /// The repository cannot be reached over ssh.
+    #[error("{remote}")]
     Ssh {
         /// The repository.
         remote: String,
+        /// Why.
+        #[source]
+        source: Box<SshError>,
+    },
+    /// The server gives out only what a branch or tag points to, and this is not.
+    #[error("{remote}: no branch or tag points to {id}, and the server gives out nothing else")]
+    Unadvertised {
+        /// The repository.
+        remote: String,
+        /// What was wanted.
+        id: ObjectId,
     },
     /// The server cannot be reached, or the connection broke.
     #[error("{remote}")]
@@ -39,12 +52,6 @@ pub enum GitError {
         remote: String,
         /// What it answered.
         problem: String,
-    },
-    /// The server speaks an older protocol only.
-    #[error("{remote}: the server does not speak version 2 of git's protocol (git 2.18 or newer)")]
-    OldProtocol {
-        /// The repository.
-        remote: String,
     },
     /// The server said something that the protocol does not know.
     #[error("{remote}: {problem}")]
@@ -77,6 +84,42 @@ pub enum GitError {
         name: String,
         /// Names like it.
         near: Vec<String>,
+    },
+    /// A short id is that of several objects.
+    #[error("{remote}: {name} is short for {}; which is meant?", .found.join(" and for "))]
+    Ambiguous {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        name: String,
+        /// Their ids.
+        found: Vec<String>,
+    },
+    /// No commit has an id that begins so.
+    #[error(
+        "{remote} has no branch or tag {name:?}, and no commit of its branches and tags begins with it"
+    )]
+    NoCommit {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        name: String,
+    },
+    /// A refspec that cannot be followed.
+    #[error("refspec {spec:?}: {problem}")]
+    Refspec {
+        /// The refspec.
+        spec: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The directory to clone into holds something.
+    #[error("{path} is not empty, it holds {holds:?}")]
+    NotEmpty {
+        /// The directory.
+        path: String,
+        /// One of its entries.
+        holds: String,
     },
     /// The reference leads to another commit than expected.
     #[error("{remote}: expected checksum to match {expected}, got {found}")]
@@ -115,6 +158,64 @@ pub enum GitError {
         path: String,
         /// Why.
         problem: &'static str,
+    },
+    /// A path that a repository cannot have.
+    #[error("{path:?} is no path in a repository: name files from its root, without . and ..")]
+    BadPath {
+        /// The path.
+        path: String,
+    },
+    /// Something else is where a file or a directory is needed.
+    #[error("{remote}: {path:?} is {found}, not {expected}")]
+    InTheWay {
+        /// The repository.
+        remote: String,
+        /// Its path.
+        path: String,
+        /// What is there.
+        found: &'static str,
+        /// What would have to be there.
+        expected: &'static str,
+    },
+    /// A file that is to be removed is not there.
+    #[error("{remote} has no file {path:?}")]
+    NoFile {
+        /// The repository.
+        remote: String,
+        /// Its path.
+        path: String,
+    },
+    /// A commit that git would not take.
+    #[error("make a commit: {problem}")]
+    Commit {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server cannot do what a push needs.
+    #[error("{remote}: the server cannot {what}")]
+    Unsupported {
+        /// The repository.
+        remote: String,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// A push was sent and no answer came, so that nobody knows whether it was done: the reference
+    /// must be read again.
+    #[error("{remote}: the connection broke after the push was sent")]
+    Unknown {
+        /// The repository.
+        remote: String,
+        /// Why there is no answer.
+        #[source]
+        source: Box<GitError>,
+    },
+    /// A server of Git LFS does not give what the repository names.
+    #[error("{server}: {problem}")]
+    Lfs {
+        /// The server.
+        server: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A submodule cannot be had.
     #[error("submodule {path:?}")]

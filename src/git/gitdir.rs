@@ -1,9 +1,11 @@
 //! A `.git` that git accepts: the pack as it came, its index, and what was checked out.
 //!
-//! As BuildKit leaves it: one commit, `HEAD` at it and not at a branch, the branch or tag that was
-//! asked for beside it, the remote without credentials, no log. A submodule's is below
-//! `.git/modules`, and a file `.git` in its work tree says so. Nothing in it depends on when and
-//! where it was made, but for the pack, which is the server's.
+//! For an image as BuildKit leaves it: one commit, `HEAD` at it and not at a branch, the branch or
+//! tag that was asked for beside it, no log; nothing in it depends on when and where it was made, but
+//! for the pack, which is the server's. For somebody to work in as `git clone` leaves it, with what
+//! [`Setup`](super::setup::Setup) says. The remote stands there without credentials. A submodule's is
+//! below `.git/modules`, and a file `.git` in its work tree says so. `HEAD` comes last: what is
+//! half-made is no repository.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -13,12 +15,13 @@ use std::path::Path;
 
 use rustix::fs::{Mode as Permissions, OFlags};
 
-use super::checkout::{Staged, io_error};
+use super::checkout::{Purpose, io_error};
 use super::error::GitError;
 use super::id::ObjectFormat;
-use super::object::Mode;
-use super::pack::with_checksum;
+use super::index::{Staged, index};
+use super::pack::Pack;
 use super::repository::Repository;
+use super::setup::Setup;
 use crate::fs::{create_dir_all_in_root, open_subdir};
 
 /// Where a `.git` goes.
@@ -30,6 +33,8 @@ pub(super) struct Location<'a> {
     pub(super) work_tree: &'a [u8],
     /// Of a submodule: the directory, below the root.
     pub(super) module: Option<&'a str>,
+    /// Who it is for.
+    pub(super) purpose: Purpose,
 }
 
 impl Location<'_> {
@@ -53,16 +58,15 @@ impl Location<'_> {
         for below in ["refs/heads", "refs/tags", "objects/info", "objects/pack"] {
             self.make(&format!("{path}/{below}"))?;
         }
-        let pack = &repository.pack;
+        let setup = &repository.setup;
         let packs = self.make(&format!("{path}/objects/pack"))?;
-        let name = format!("pack-{}", pack.trailer());
-        pack.copy(&mut create(&packs, &format!("{name}.pack"), 0o444)?)?;
-        create(&packs, &format!("{name}.idx"), 0o444)?.write_all(&pack.index()?)?;
-        let file = |name: &str, content: &[u8]| create(&dir, name, 0o644)?.write_all(content);
-        file("HEAD", format!("{}\n", repository.commit).as_bytes())?;
+        for pack in repository.packs.iter() {
+            self.pack(&packs, pack, setup.filter.is_some())?;
+        }
+        let file = |name: &str, content: &[u8]| self.file(&dir, name, content);
         file("config", self.config(repository).as_bytes())?;
-        file("index", &index(staged, pack.format())?)?;
-        if let Some(refs) = packed_refs(repository) {
+        file("index", &index(staged, repository.packs.format())?)?;
+        if let Some(refs) = setup.packed_refs() {
             file("packed-refs", refs.as_bytes())?;
         }
         if !repository.shallow.is_empty() {
@@ -70,30 +74,66 @@ impl Location<'_> {
                 repository.shallow.iter().map(|id| format!("{id}\n")).collect();
             file("shallow", lines.concat().as_bytes())?;
         }
+        if let Some(target) = &setup.remote_head {
+            let remote = self.make(&format!("{path}/refs/remotes/origin"))?;
+            self.file(&remote, "HEAD", format!("ref: {target}\n").as_bytes())?;
+        }
+        if let Some(sparse) = &setup.sparse {
+            let info = self.make(&format!("{path}/info"))?;
+            self.file(&info, "sparse-checkout", &sparse.patterns())?;
+        }
         if self.module.is_some() {
             let tree = open_subdir(self.root, &CString::new(self.work_tree)?)?;
             let up = up(self.work_tree);
-            create(&tree, ".git", 0o644)?.write_all(format!("gitdir: {up}{path}\n").as_bytes())?;
+            self.file(&tree, ".git", format!("gitdir: {up}{path}\n").as_bytes())?;
         }
-        Ok(())
+        let head = match &setup.branch {
+            Some(branch) => format!("ref: {branch}\n"),
+            None => format!("{}\n", repository.commit),
+        };
+        file("HEAD", head.as_bytes())
+    }
+
+    /// Puts a pack with its index where git looks for it.
+    fn pack(&self, dir: &OwnedFd, pack: &Pack, promised: bool) -> io::Result<()> {
+        let name = format!("pack-{}", pack.trailer());
+        let file = format!("{name}.pack");
+        let linked = self.purpose == Purpose::Work && pack.link(dir, &file).is_ok();
+        if !linked {
+            pack.copy(&mut create(dir, &file, 0o444, true)?)?;
+        }
+        if promised {
+            // What is not in it can be had from where it came.
+            create(dir, &format!("{name}.promisor"), 0o444, true)?;
+        }
+        create(dir, &format!("{name}.idx"), 0o444, true)?.write_all(&pack.index()?)
+    }
+
+    fn file(&self, dir: &OwnedFd, name: &str, content: &[u8]) -> io::Result<()> {
+        let (mode, exact) = match self.purpose {
+            Purpose::Image => (0o644, true),
+            Purpose::Work => (0o666, false),
+        };
+        create(dir, name, mode, exact)?.write_all(content)
     }
 
     fn make(&self, path: &str) -> io::Result<OwnedFd> {
-        let mode = Permissions::from_raw_mode(0o755);
+        let exact = self.purpose == Purpose::Image;
+        let mode = Permissions::from_raw_mode(if exact { 0o755 } else { 0o777 });
         let dir = create_dir_all_in_root(self.root, Path::new(path), mode)?;
-        if !dir.created.is_empty() {
+        if exact && !dir.created.is_empty() {
             rustix::fs::fchmod(&dir.fd, mode)?;
         }
         Ok(dir.fd)
     }
 
-    /// The way from a directory up to the root.
     fn config(&self, repository: &Repository) -> String {
-        let sha256 = repository.pack.format() == ObjectFormat::Sha256;
+        let Setup { branch, fetch, tag_option, filter, sparse, .. } = &repository.setup;
+        let sha256 = repository.packs.format() == ObjectFormat::Sha256;
         let mut lines = vec![
             "[core]".to_owned(),
-            // Extensions are read from version 1 on.
-            format!("\trepositoryformatversion = {}", u8::from(sha256)),
+            // Extensions are read from version 1 on, and what is left out is one.
+            format!("\trepositoryformatversion = {}", u8::from(sha256 || filter.is_some())),
             "\tfilemode = true".to_owned(),
             "\tbare = false".to_owned(),
             "\tlogallrefupdates = true".to_owned(),
@@ -103,12 +143,30 @@ impl Location<'_> {
             let tree = quoted(&format!("{}{tree}", up(module.as_bytes())));
             lines.push(format!("\tworktree = {tree}"));
         }
+        if sparse.is_some() {
+            lines.extend(
+                ["\tsparseCheckout = true", "\tsparseCheckoutCone = true"].map(str::to_owned),
+            );
+        }
         if sha256 {
             lines.extend(["[extensions]", "\tobjectformat = sha256"].map(str::to_owned));
         }
         lines.push("[remote \"origin\"]".to_owned());
         lines.push(format!("\turl = {}", quoted(&repository.name())));
-        lines.push("\tfetch = +refs/heads/*:refs/remotes/origin/*".to_owned());
+        if let Some(option) = tag_option {
+            lines.push(format!("\ttagOpt = {option}"));
+        }
+        lines.extend(fetch.iter().map(|spec| format!("\tfetch = {}", quoted(spec))));
+        if let Some(filter) = filter {
+            lines.push("\tpromisor = true".to_owned());
+            lines.push(format!("\tpartialclonefilter = {filter}"));
+        }
+        if let Some(branch) = branch {
+            let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+            lines.push(format!("[branch {}]", quoted(short)));
+            lines.push("\tremote = origin".to_owned());
+            lines.push(format!("\tmerge = {}", quoted(branch)));
+        }
         for module in repository.modules.values() {
             lines.push(format!("[submodule {}]", quoted(&module.name)));
             lines.push("\tactive = true".to_owned());
@@ -129,50 +187,13 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-fn create(dir: &OwnedFd, name: &str, mode: u32) -> io::Result<File> {
+/// Makes a file; `exact` is whether the umask has no say in its permissions.
+fn create(dir: &OwnedFd, name: &str, mode: u32, exact: bool) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Permissions::from_raw_mode(mode);
     let fd = rustix::fs::openat(dir, name, flags, mode)?;
-    rustix::fs::fchmod(&fd, mode)?;
-    Ok(fd.into())
-}
-
-/// The branch or tag that was asked for.
-fn packed_refs(repository: &Repository) -> Option<String> {
-    let name = repository.reference.as_deref().filter(|name| name.starts_with("refs/"))?;
-    let lines = match repository.tag {
-        Some(tag) => format!("{tag} {name}\n^{}\n", repository.commit),
-        None => format!("{} {name}\n", repository.commit),
-    };
-    Some(format!("# pack-refs with: peeled fully-peeled sorted \n{lines}"))
-}
-
-/// What git compares the work tree with (gitformat-index, version 2). The files' times and numbers
-/// are left at zero, as `git read-tree` does: they change when the files are copied, and git then
-/// looks at the contents once.
-fn index(mut staged: Vec<Staged>, format: ObjectFormat) -> io::Result<Vec<u8>> {
-    const LONGEST: usize = 0xfff;
-    staged.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut bytes = b"DIRC\0\0\0\x02".to_vec();
-    bytes.extend_from_slice(&(staged.len() as u32).to_be_bytes());
-    for entry in &staged {
-        let start = bytes.len();
-        let mode: u32 = match entry.mode {
-            Mode::Directory => 0o040_000,
-            Mode::File { executable: false } => 0o100_644,
-            Mode::File { executable: true } => 0o100_755,
-            Mode::Symlink => 0o120_000,
-            Mode::Submodule => 0o160_000,
-        };
-        // Two times, device and inode before it; owner, group and size after it.
-        bytes.extend_from_slice(&[0; 24]);
-        bytes.extend_from_slice(&mode.to_be_bytes());
-        bytes.extend_from_slice(&[0; 12]);
-        bytes.extend_from_slice(entry.id.as_bytes());
-        bytes.extend_from_slice(&(entry.path.len().min(LONGEST) as u16).to_be_bytes());
-        bytes.extend_from_slice(&entry.path);
-        let length = bytes.len() - start;
-        bytes.resize(start + (length / 8 + 1) * 8, 0);
+    if exact {
+        rustix::fs::fchmod(&fd, mode)?;
     }
-    with_checksum(bytes, format)
+    Ok(fd.into())
 }

@@ -60,6 +60,11 @@ impl ObjectId {
         matches!(raw.len(), 20 | 32).then_some(Self { length: raw.len() as u8, bytes })
     }
 
+    /// What stands for nothing in a push.
+    pub(super) fn null(format: ObjectFormat) -> Self {
+        Self { length: format.len() as u8, bytes: [0; 32] }
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]

@@ -13,27 +13,46 @@
 //!                         files, and a `.git` if wanted
 //! ```
 //!
-//! It speaks version 2 of git's protocol over https, http and `git://`; ssh is another case of
-//! `Remote` that nothing serves yet. What a checkout gives is what `git` gives with its own
-//! defaults: line ends and `$Id$` by `.gitattributes`, no filters (LFS files stay pointers, with a
-//! warning).
+//! It speaks version 2 of git's protocol over https, http, `git://` and ssh; over ssh, whose
+//! servers often do not let git know which version is meant, the older ones too. What a checkout
+//! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
+//! filters (LFS files stay pointers, with a warning).
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
+mod branch;
+mod change;
 mod checkout;
+mod clone;
+mod commit;
+mod config;
 mod delta;
 mod error;
+mod fetch;
 mod gitdir;
+mod glob;
+mod history;
 mod id;
+mod index;
+mod lfs;
+mod local;
 mod modules;
 mod object;
+mod objects;
 mod pack;
 mod packet;
+mod packs;
 mod protocol;
+mod push;
 mod refs;
 mod repository;
+mod setup;
+mod sparse;
+mod ssh;
+mod target;
 #[cfg(test)]
 mod tests;
+mod times;
 mod transport;
 mod url;
 
@@ -41,20 +60,34 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 
 use crate::net::{Http, Retry, Url};
-use crate::report::{Event, Sink, TransferKind, transfer};
-use checkout::Checkout;
-use pack::PackWriter;
-use repository::{Repository, Submodule};
+use crate::report::{Event, Sink};
+use checkout::{Checkout, Purpose};
+use fetch::{Manner, NESTED, Request};
+use objects::Objects;
+use repository::Repository;
+use setup::Setup;
 use transport::Transport;
 
+pub use branch::{File, Head};
+pub use change::{Edit, Made, Signer};
+pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
+pub use commit::{Author, Commit, NewCommit};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
+pub use local::{LocalCommit, LocalError, LocalHead, LocalRepository};
+pub use object::{Mode, TreeEntry};
+pub use protocol::Filter;
+pub use push::{Push, PushOutcome, Pushed, Update};
+pub use sparse::{Sparse, SparseError};
+pub use ssh::{HostKeyError, SshError, SshOptions};
+pub use target::Target;
+pub use times::Times;
 pub use url::{GitUrl, GitUrlError, Remote, is_git_source};
 
 /// How repositories are spoken to.
@@ -65,6 +98,8 @@ pub struct GitOptions {
     pub authorization: Option<String>,
     /// How often and after how long requests are repeated.
     pub retry: Retry,
+    /// Who this client is over ssh, and which hosts it knows.
+    pub ssh: SshOptions,
 }
 
 /// Without the header.
@@ -87,6 +122,8 @@ impl GitOptions {
 pub struct Git {
     transport: Transport,
     sink: Arc<dyn Sink>,
+    /// What is here of repositories that are read a little at a time.
+    objects: Mutex<Vec<(Remote, Arc<Mutex<Objects>>)>>,
 }
 
 /// What a URL means at the moment.
@@ -137,7 +174,8 @@ impl fmt::Debug for Git {
 impl Git {
     /// A client; it connects when it is asked for something.
     pub fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
-        Self { transport: Transport::new(http, options), sink }
+        let transport = Transport::new(http, options, Arc::clone(&sink));
+        Self { transport, sink, objects: Mutex::default() }
     }
 
     /// Requests (of `git://`: connections) so far.
@@ -148,9 +186,6 @@ impl Git {
     /// Finds the commit that `url` means now, with two requests; with none when it names a full id.
     pub async fn resolve(&self, url: &GitUrl) -> Result<Resolved, GitError> {
         let remote = url.remote.to_string();
-        if let Remote::Ssh(_) = url.remote {
-            return Err(GitError::Ssh { remote });
-        }
         let wanted = url.reference.as_deref();
         let pinned = url.checksum.as_deref().filter(|_| url.fetch_by_commit);
         if let Some(commit) = pinned.and_then(ObjectId::parse) {
@@ -209,16 +244,30 @@ impl Git {
         work: &Path,
     ) -> Result<Fetched, GitError> {
         let keep_git_dir = options.keep_git_dir && url.subdir.is_none();
+        let name = resolved.name.clone().filter(|name| name.starts_with("refs/"));
+        let kept = name.map(|name| setup::Kept {
+            name,
+            id: resolved.tag.unwrap_or(resolved.commit),
+            peeled: resolved.tag.map(|_| resolved.commit),
+        });
         let request = Request {
             remote: url.remote.clone(),
             // The tag itself is wanted only where it can be seen.
             wanted: resolved.tag.filter(|_| keep_git_dir).unwrap_or(resolved.commit),
-            reference: resolved.name.clone(),
+            others: Vec::new(),
+            setup: Setup { refs: kept.into_iter().collect(), ..Setup::default() },
             subdir: url.subdir.clone(),
-            depth: 0,
+            level: 0,
         };
-        let origin = origin(&url.remote);
-        let repository = self.fetch_all(request, options.submodules, origin, work).await?;
+        let manner = Manner {
+            submodules: if options.submodules { NESTED } else { 0 },
+            depth: Some(1),
+            filter: None,
+            include_tag: false,
+            origin: origin(&url.remote),
+            work,
+        };
+        let repository = self.fetch_all(request, &manner).await?;
         Ok(Fetched {
             repository,
             subdir: url.subdir.clone(),
@@ -227,128 +276,6 @@ impl Git {
             sink: Arc::clone(&self.sink),
         })
     }
-
-    /// Fetches a commit and its submodules, one after the other.
-    async fn fetch_all(
-        &self,
-        request: Request,
-        submodules: bool,
-        origin: Option<&Url>,
-        work: &Path,
-    ) -> Result<Repository, GitError> {
-        /// Submodules in submodules.
-        const DEPTH: usize = 16;
-        let subdir = request.subdir.clone();
-        let depth = request.depth;
-        let mut repository = self.fetch_one(request, origin, work).await?;
-        if !submodules {
-            return Ok(repository);
-        }
-        let search = move |stop: &dyn Fn() -> bool| {
-            let links = repository.links(subdir.as_deref(), stop)?;
-            let known = if links.is_empty() {
-                Ok(std::collections::BTreeMap::new())
-            } else {
-                repository.gitmodules()
-            };
-            Ok((links, known?, repository, subdir))
-        };
-        let (links, known, found, subdir) = blocking(search).await?;
-        repository = found;
-        for link in links {
-            let path = String::from_utf8_lossy(&link.path).into_owned();
-            let refuse = |problem: String| GitError::Module {
-                remote: repository.remote.to_string(),
-                path: path.clone(),
-                problem,
-            };
-            let module = known.get(&path);
-            let module = module.ok_or_else(|| refuse("it is not in .gitmodules".to_owned()))?;
-            if module.skipped {
-                continue;
-            }
-            if !modules::good_name(&module.name) {
-                return Err(refuse(format!("its name {:?} is not one", module.name)));
-            }
-            if depth >= DEPTH {
-                return Err(refuse(format!("submodules are nested more than {DEPTH} deep")));
-            }
-            let url = module.url.as_deref();
-            let url = url.ok_or_else(|| refuse("it has no url in .gitmodules".to_owned()))?;
-            let remote = modules::locate(&repository.remote, url).map_err(refuse)?;
-            let below = subdir.as_deref().and_then(|subdir| {
-                subdir.strip_prefix(path.as_str())?.strip_prefix('/').map(str::to_owned)
-            });
-            let request = Request {
-                remote,
-                wanted: link.commit,
-                reference: None,
-                subdir: below,
-                depth: depth + 1,
-            };
-            let fetched = Box::pin(self.fetch_all(request, submodules, origin, work)).await;
-            let fetched = fetched.map_err(|source| GitError::Submodule {
-                path: path.clone(),
-                source: source.into(),
-            })?;
-            let module = Submodule { name: module.name.clone(), repository: fetched };
-            repository.modules.insert(link.path, module);
-        }
-        Ok(repository)
-    }
-
-    /// Fetches a commit; again from its beginning when the pack breaks off.
-    async fn fetch_one(
-        &self,
-        request: Request,
-        origin: Option<&Url>,
-        work: &Path,
-    ) -> Result<Repository, GitError> {
-        let Request { remote, wanted, reference, .. } = request;
-        let server = self.transport.server(&remote, origin).await?;
-        let io = |source| GitError::Io { path: format!("the pack of {}", server.name), source };
-        let retry = self.transport.retry();
-        let mut failures = 0;
-        let (writer, shallow) = loop {
-            let mut writer = PackWriter::create(work, server.format()?).map_err(io)?;
-            // Asking is repeated there, if need be.
-            let answer = protocol::fetch(&self.transport, &server, &wanted).await?;
-            let progress = transfer(&self.sink, TransferKind::Pull, &server.name, None, None);
-            let sink = |bytes: &[u8]| {
-                progress.advance(bytes.len() as u64);
-                writer.write(bytes).map_err(io)
-            };
-            match protocol::receive(&server, answer, sink).await {
-                Ok(shallow) => break (writer, shallow),
-                Err(error) => {
-                    failures += 1;
-                    if failures >= retry.attempts || !transport::is_transient(&error) {
-                        return Err(error);
-                    }
-                }
-            }
-            tokio::time::sleep(retry.delay(failures, None)).await;
-        };
-        let open = move |stop: &dyn Fn() -> bool| {
-            let pack = writer.finish(stop);
-            let pack = pack.map_err(|error| repository::pack_error(&remote, error))?;
-            Repository::open(remote, pack, wanted)
-        };
-        let mut repository = blocking(open).await?;
-        repository.shallow = shallow;
-        repository.reference = reference;
-        Ok(repository)
-    }
-}
-
-/// A commit that is to be fetched.
-struct Request {
-    remote: Remote,
-    wanted: ObjectId,
-    reference: Option<String>,
-    subdir: Option<String>,
-    /// How many repositories it is a submodule of.
-    depth: usize,
 }
 
 /// Where credentials of the caller go.
@@ -396,7 +323,9 @@ impl Fetched {
         let checkout = Checkout {
             root: into.as_fd(),
             keep_git_dir: self.keep_git_dir,
-            commit_times: self.commit_times,
+            purpose: Purpose::Image,
+            times: if self.commit_times { Times::Commit } else { Times::Now },
+            lfs: false,
             stop,
             left_alone: Cell::default(),
         };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::config::{self, Value};
 use super::url::Remote;
 
 /// What `.gitmodules` says of a submodule.
@@ -19,33 +20,11 @@ pub(super) struct Module {
 /// Reads `.gitmodules`: submodules by their paths. `Err` names the line that cannot be read.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Module>, usize> {
     let mut modules: BTreeMap<String, (Option<String>, Module)> = BTreeMap::new();
-    let mut section: Option<String> = None;
-    let mut lines = text.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        let mut rest = line.trim();
-        if let Some(header) = rest.strip_prefix('[') {
-            let (name, after) = read_header(header).ok_or(number + 1)?;
-            section = name;
-            rest = after.trim_start();
-        }
-        if rest.is_empty() || rest.starts_with(['#', ';']) {
-            continue;
-        }
-        let (key, mut value) = match rest.split_once('=') {
-            Some((key, value)) => (key.trim(), value.to_owned()),
-            None => (rest, "true".to_owned()),
-        };
-        // A backslash at the end of a line goes on in the next.
-        while value.ends_with('\\') && !value.ends_with("\\\\") {
-            value.pop();
-            let Some((_, more)) = lines.next() else { break };
-            value.push_str(more);
-        }
-        let value = read_value(&value).ok_or(number + 1)?;
-        let Some(name) = &section else { continue };
+    for Value { section, subsection, key, text: value } in config::parse(text)? {
+        let Some(name) = subsection.filter(|_| section == "submodule") else { continue };
         let (path, module) = modules.entry(name.clone()).or_default();
-        module.name.clone_from(name);
-        match key.to_ascii_lowercase().as_str() {
+        module.name = name;
+        match key.as_str() {
             "path" => *path = Some(value.trim_end_matches('/').to_owned()),
             "url" => module.url = Some(value),
             "update" => module.skipped = value == "none",
@@ -54,54 +33,6 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Module>, usize> {
     }
     let by_path = modules.into_values().filter_map(|(path, module)| Some((path?, module)));
     Ok(by_path.collect())
-}
-
-/// Reads what follows `[`: the name of a submodule, if it is a section of one, and the rest.
-fn read_header(text: &str) -> Option<(Option<String>, &str)> {
-    let Some(quote) = text.find('"').filter(|quote| !text[..*quote].contains(']')) else {
-        let (_, rest) = text.split_once(']')?;
-        return Some((None, rest));
-    };
-    let mut name = String::new();
-    let mut letters = text[quote + 1..].char_indices();
-    let end = loop {
-        match letters.next()? {
-            (_, '\\') => name.push(letters.next()?.1),
-            (at, '"') => break quote + 1 + at + 1,
-            (_, letter) => name.push(letter),
-        }
-    };
-    let rest = text[end..].trim_start().strip_prefix(']')?;
-    let ours = text[..quote].trim().eq_ignore_ascii_case("submodule");
-    Some((ours.then_some(name), rest))
-}
-
-/// A value without quotes, escapes and comment.
-fn read_value(text: &str) -> Option<String> {
-    let mut value = String::new();
-    let mut quoted = false;
-    // Blanks at the end count only within quotes.
-    let mut kept = 0;
-    let mut letters = text.trim_start().chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' => quoted = !quoted,
-            '#' | ';' if !quoted => break,
-            '\\' => value.push(match letters.next()? {
-                'n' => '\n',
-                't' => '\t',
-                'b' => '\u{8}',
-                other @ ('"' | '\\') => other,
-                _ => return None,
-            }),
-            other => value.push(other),
-        }
-        if quoted || !letter.is_whitespace() {
-            kept = value.len();
-        }
-    }
-    value.truncate(kept);
-    (!quoted).then_some(value)
 }
 
 /// Where a submodule's repository is. `Err` says why not.

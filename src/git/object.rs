@@ -40,6 +40,12 @@ impl Commit {
         let committed = field(&head, "committer ")?.rsplit(' ').nth(1)?.parse().ok()?;
         Some(Self { tree, committed })
     }
+
+    /// The commits before it.
+    pub(super) fn parents(bytes: &[u8]) -> Vec<ObjectId> {
+        let head = head(bytes);
+        head.lines().filter_map(|line| ObjectId::parse(line.strip_prefix("parent ")?)).collect()
+    }
 }
 
 /// What an annotated tag leads to.
@@ -59,7 +65,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// What an entry of a tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub enum Mode {
     /// A directory.
     Directory,
     /// A file, executable or not.
@@ -75,10 +81,24 @@ pub(super) enum Mode {
 
 /// An entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TreeEntry {
-    pub(super) name: Vec<u8>,
-    pub(super) mode: Mode,
-    pub(super) id: ObjectId,
+pub struct TreeEntry {
+    /// Its name; bytes, of which git refuses only a slash and zero.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub mode: Mode,
+    /// The id of its content.
+    pub id: ObjectId,
+}
+
+/// What a number says that stands in a tree.
+pub(super) fn mode(number: u32) -> Option<Mode> {
+    match number & 0o170_000 {
+        0o040_000 => Some(Mode::Directory),
+        0o100_000 => Some(Mode::File { executable: number & 0o100 != 0 }),
+        0o120_000 => Some(Mode::Symlink),
+        0o160_000 => Some(Mode::Submodule),
+        _ => None,
+    }
 }
 
 /// Reads a tree; `None` if it is malformed.
@@ -87,13 +107,7 @@ pub(super) fn parse_tree(mut bytes: &[u8], format: ObjectFormat) -> Option<Vec<T
     while !bytes.is_empty() {
         let space = bytes.iter().position(|b| *b == b' ')?;
         let mode = u32::from_str_radix(std::str::from_utf8(&bytes[..space]).ok()?, 8).ok()?;
-        let mode = match mode & 0o170_000 {
-            0o040_000 => Mode::Directory,
-            0o100_000 => Mode::File { executable: mode & 0o100 != 0 },
-            0o120_000 => Mode::Symlink,
-            0o160_000 => Mode::Submodule,
-            _ => return None,
-        };
+        let mode = self::mode(mode)?;
         bytes = &bytes[space + 1..];
         let end = bytes.iter().position(|b| *b == 0)?;
         let name = bytes[..end].to_vec();

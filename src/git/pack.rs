@@ -5,6 +5,7 @@
 //! through in pieces; only what takes part in a delta is held in memory. Objects are read by id
 //! afterwards. Packs are complete: a delta whose base is elsewhere is an error.
 
+mod build;
 mod index;
 mod inflate;
 mod write;
@@ -19,6 +20,7 @@ use super::id::{ObjectFormat, ObjectId};
 use super::object::Kind;
 use inflate::Inflate;
 
+pub(super) use build::{Object, build};
 pub(super) use write::{PackWriter, with_checksum};
 
 /// Why a pack cannot be used.
@@ -115,6 +117,12 @@ impl Pack {
     /// What it is, if the object is there.
     pub(super) fn kind(&self, id: &ObjectId) -> Option<Kind> {
         self.find(id).map(|entry| entry.kind)
+    }
+
+    /// The objects of this kind whose ids begin with `short`.
+    pub(super) fn beginning(&self, short: &str, kind: Kind) -> Vec<ObjectId> {
+        let ids = self.entries.iter().filter(|entry| entry.kind == kind).map(|entry| entry.id);
+        ids.filter(|id| id.to_string().starts_with(short)).collect()
     }
 
     fn find(&self, id: &ObjectId) -> Option<&Entry> {

@@ -27,6 +27,29 @@ impl Packet {
     }
 }
 
+/// What a packet carries where several channels share a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Band<'a> {
+    /// What was asked for.
+    Data(&'a [u8]),
+    /// Words for people.
+    Progress(&'a [u8]),
+    /// Why it ends here.
+    Fatal(String),
+}
+
+impl<'a> Band<'a> {
+    /// The channel of a packet; `None` for an unknown one.
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (1, data) => Some(Self::Data(data)),
+            (2, text) => Some(Self::Progress(text)),
+            (3, text) => Some(Self::Fatal(String::from_utf8_lossy(text).trim().to_owned())),
+            _ => None,
+        }
+    }
+}
+
 /// Takes bytes as they come and gives packets.
 #[derive(Debug, Default)]
 pub(super) struct Packets {
@@ -37,6 +60,11 @@ impl Packets {
     /// More bytes have come.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether all that came was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// The next packet; `None` if more bytes must come first. `Err` says what is wrong.
@@ -116,6 +144,12 @@ impl Message {
     /// Begins the next section.
     pub(super) fn delimiter(&mut self) -> &mut Self {
         self.0.extend_from_slice(b"0001");
+        self
+    }
+
+    /// Ends a section of version 1.
+    pub(super) fn flush(&mut self) -> &mut Self {
+        self.0.extend_from_slice(b"0000");
         self
     }
 

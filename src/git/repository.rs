@@ -3,25 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::attributes::Rules;
 use super::error::GitError;
 use super::id::ObjectId;
 use super::modules::{self, Module};
 use super::object::{self, Commit, Kind, Mode, TreeEntry};
-use super::pack::{Pack, PackError, PackReader};
+use super::pack::{Pack, PackError};
+use super::packs::{Packs, Reader};
+use super::setup::Setup;
+use super::sparse::{Extent, Sparse};
 use super::url::Remote;
 
-/// A commit and its pack.
+/// A commit and its packs.
 #[derive(Debug)]
 pub(super) struct Repository {
     pub(super) remote: Remote,
-    pub(super) pack: Pack,
+    pub(super) packs: Packs,
     pub(super) commit: ObjectId,
     pub(super) tree: ObjectId,
     pub(super) committed: i64,
-    /// The annotated tag that was fetched.
-    pub(super) tag: Option<ObjectId>,
-    /// The branch or tag that was asked for.
-    pub(super) reference: Option<String>,
+    /// What a `.git` says of it.
+    pub(super) setup: Setup,
     /// Commits whose parents are not here.
     pub(super) shallow: Vec<ObjectId>,
     /// By their paths.
@@ -48,15 +50,14 @@ impl Repository {
     pub(super) fn open(remote: Remote, pack: Pack, wanted: ObjectId) -> Result<Self, GitError> {
         /// Tags of tags.
         const DEPTH: usize = 8;
-        let mut reader = PackReader::new(&pack);
+        let packs = Packs::new(pack);
+        let mut reader = packs.reader();
         let failed = |error| pack_error(&remote, error);
         let mut commit = wanted;
-        let mut tag = None;
         for _ in 0..DEPTH {
-            if pack.kind(&commit) != Some(Kind::Tag) {
+            if packs.kind(&commit) != Some(Kind::Tag) {
                 break;
             }
-            tag = tag.or(Some(commit));
             let bytes = reader.read(&commit, Kind::Tag).map_err(failed)?;
             let malformed = || PackError::Damaged(format!("the tag {commit} is malformed"));
             commit = object::tagged(&bytes).ok_or_else(malformed).map_err(failed)?;
@@ -68,12 +69,11 @@ impl Repository {
         drop(reader);
         Ok(Self {
             remote,
-            pack,
+            packs,
             commit,
             tree,
             committed,
-            tag,
-            reference: None,
+            setup: Setup::default(),
             shallow: Vec::new(),
             modules: BTreeMap::new(),
         })
@@ -92,6 +92,27 @@ impl Repository {
         self.pack_error(PackError::Damaged(problem))
     }
 
+    /// Fails if the work tree is to have a directory that the commit has not.
+    pub(super) fn require_sparse(&self) -> Result<(), GitError> {
+        let mut reader = self.packs.reader();
+        for dir in self.setup.sparse.iter().flat_map(Sparse::directories) {
+            let text = String::from_utf8_lossy(dir);
+            let mut tree = Some(self.tree);
+            for name in text.split('/') {
+                // What is in a submodule is not for this repository to say.
+                let Some(id) = tree else { break };
+                let entries = self.tree(&mut reader, &id)?;
+                let entry = entries.iter().find(|entry| entry.name == name.as_bytes());
+                tree = match entry.map(|entry| entry.mode) {
+                    Some(Mode::Directory) => entry.map(|entry| entry.id),
+                    Some(Mode::Submodule) => None,
+                    _ => return Err(self.no_subdir(&text)),
+                };
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn no_subdir(&self, subdir: &str) -> GitError {
         GitError::NoSubdir {
             remote: self.name(),
@@ -102,7 +123,7 @@ impl Repository {
 
     pub(super) fn read(
         &self,
-        reader: &mut PackReader<'_>,
+        reader: &mut Reader<'_>,
         id: &ObjectId,
         kind: Kind,
     ) -> Result<Arc<Vec<u8>>, GitError> {
@@ -111,22 +132,22 @@ impl Repository {
 
     pub(super) fn tree(
         &self,
-        reader: &mut PackReader<'_>,
+        reader: &mut Reader<'_>,
         id: &ObjectId,
     ) -> Result<Vec<TreeEntry>, GitError> {
         let bytes = self.read(reader, id, Kind::Tree)?;
-        let tree = object::parse_tree(&bytes, self.pack.format());
+        let tree = object::parse_tree(&bytes, self.packs.format());
         tree.ok_or_else(|| self.damaged(format!("the tree {id} is malformed")))
     }
 
-    /// The submodules of the commit that lie in `subdir`, or in which it lies.
-    pub(super) fn links(
+    /// Visits the entries of the commit that are in a scope, a directory before what is in it.
+    pub(super) fn walk(
         &self,
-        subdir: Option<&str>,
+        scope: Scope<'_>,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Vec<Link>, GitError> {
-        let mut reader = PackReader::new(&self.pack);
-        let mut links = Vec::new();
+        visit: &mut Visit<'_>,
+    ) -> Result<(), GitError> {
+        let mut reader = self.packs.reader();
         let mut left = vec![(Vec::new(), self.tree)];
         // A tree that is in many places is searched in all of them; the same limit as for files.
         let mut count = 0;
@@ -137,36 +158,94 @@ impl Repository {
             for entry in self.tree(&mut reader, &tree)? {
                 count += 1;
                 let below = match path.as_slice() {
-                    b"" => entry.name,
+                    b"" => entry.name.clone(),
                     path => [path, b"/", &entry.name].concat(),
                 };
-                if !subdir.is_none_or(|subdir| meets(&below, subdir.as_bytes())) {
+                if !scope.takes(&below, entry.mode) {
                     continue;
                 }
-                match entry.mode {
-                    Mode::Directory => left.push((below, entry.id)),
-                    Mode::Submodule => links.push(Link { path: below, commit: entry.id }),
-                    _ => {}
+                visit(&below, &entry)?;
+                if entry.mode == Mode::Directory {
+                    left.push((below, entry.id));
                 }
             }
             if count > super::checkout::ENTRIES {
                 return Err(self.damaged("it has too many entries".to_owned()));
             }
         }
+        Ok(())
+    }
+
+    /// The submodules of the commit that are in a scope.
+    pub(super) fn links(
+        &self,
+        scope: Scope<'_>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<Link>, GitError> {
+        let mut links = Vec::new();
+        self.walk(scope, stop, &mut |path, entry| {
+            if entry.mode == Mode::Submodule {
+                links.push(Link { path: path.to_vec(), commit: entry.id });
+            }
+            Ok(())
+        })?;
         Ok(links)
     }
 
     /// What `.gitmodules` says, by path.
     pub(super) fn gitmodules(&self) -> Result<BTreeMap<String, Module>, GitError> {
-        let mut reader = PackReader::new(&self.pack);
+        let Some(text) = self.root_file(".gitmodules")? else { return Ok(BTreeMap::new()) };
+        modules::parse(&text)
+            .map_err(|line| self.damaged(format!("line {line} of .gitmodules is malformed")))
+    }
+
+    /// The text of a file in the root, if it is one.
+    pub(super) fn root_file(&self, name: &str) -> Result<Option<String>, GitError> {
+        let mut reader = self.packs.reader();
         let root = self.tree(&mut reader, &self.tree)?;
-        let entry = root.iter().find(|entry| entry.name == b".gitmodules");
+        let entry = root.iter().find(|entry| entry.name == name.as_bytes());
         let Some(entry) = entry.filter(|entry| matches!(entry.mode, Mode::File { .. })) else {
-            return Ok(BTreeMap::new());
+            return Ok(None);
         };
         let text = self.read(&mut reader, &entry.id, Kind::Blob)?;
-        modules::parse(&String::from_utf8_lossy(&text))
-            .map_err(|line| self.damaged(format!("line {line} of .gitmodules is malformed")))
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// The rules that hold in a directory with these entries: its own, and those above it.
+    pub(super) fn rules(
+        &self,
+        reader: &mut Reader<'_>,
+        above: Option<Arc<Rules>>,
+        path: &[u8],
+        entries: &[TreeEntry],
+    ) -> Result<Option<Arc<Rules>>, GitError> {
+        let own = entries.iter().find(|entry| entry.name == b".gitattributes");
+        let Some(entry) = own.filter(|entry| matches!(entry.mode, Mode::File { .. })) else {
+            return Ok(above);
+        };
+        let text = self.read(reader, &entry.id, Kind::Blob)?;
+        Ok(Some(Arc::new(Rules::parse(above, path, &text))))
+    }
+}
+
+/// What is told of each path and its entry.
+pub(super) type Visit<'a> = dyn FnMut(&[u8], &TreeEntry) -> Result<(), GitError> + 'a;
+
+/// Which part of a commit is meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scope<'a> {
+    /// What lies in this directory, or in which it lies.
+    pub(super) subdir: Option<&'a str>,
+    /// What is in the work tree.
+    pub(super) sparse: Option<&'a Sparse>,
+}
+
+impl Scope<'_> {
+    /// Whether a path is in it, of which the directory above is.
+    fn takes(&self, path: &[u8], mode: Mode) -> bool {
+        self.subdir.is_none_or(|subdir| meets(path, subdir.as_bytes()))
+            && (mode != Mode::Directory
+                || self.sparse.is_none_or(|sparse| sparse.of(path) != Extent::Nothing))
     }
 }
 

@@ -1,14 +1,17 @@
 use std::io::{BufWriter, Write};
 use std::net::TcpListener;
 
-use super::super::id::ObjectId;
 use super::super::protocol;
 use super::*;
 
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn transport() -> Transport {
-    Transport::new(Http::new(net::Options::default()), GitOptions::default())
+    struct Silent;
+    impl Sink for Silent {
+        fn event(&self, _: crate::report::Event) {}
+    }
+    Transport::new(Http::new(net::Options::default()), GitOptions::default(), Arc::new(Silent))
 }
 
 #[tokio::test]
@@ -77,7 +80,8 @@ async fn no_list_of_a_server_fills_the_memory() {
 
     let server = repeating(1, format!("shallow {ID}"), 100_001);
     let server = transport.server(&server, None).await.unwrap();
-    let answer = protocol::fetch(&transport, &server, &ObjectId::parse(ID).unwrap()).await.unwrap();
+    let request = protocol::FetchRequest::default();
+    let answer = protocol::fetch(&transport, &server, &request).await.unwrap();
     let received = protocol::receive(&server, answer, |_| Ok(())).await;
     refused(received.unwrap_err(), "commits without parents");
 }

@@ -239,8 +239,9 @@ impl Remote {
     /// The port of git's own protocol.
     const GIT_PORT: u16 = 9418;
 
-    /// Reads the URL of a repository alone, as it stands in `.gitmodules`.
-    pub(super) fn parse(text: &str) -> Result<Option<Self>, GitUrlError> {
+    /// Reads the URL of a repository alone, as it stands in `.gitmodules`; `None` if the text is
+    /// something else.
+    pub fn parse(text: &str) -> Result<Option<Self>, GitUrlError> {
         if scheme(text).is_some() { url(text) } else { Ok(scp_like(text)) }
     }
 

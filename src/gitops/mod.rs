@@ -4,8 +4,18 @@
 //! Each step is a function from a request to an outcome; what can go wrong is told apart by
 //! [`Kind`], which is the same for all steps, so that a pipeline can act on it.
 
+pub mod argocd;
+mod built;
+mod cluster;
 pub mod edit;
 pub mod edits;
+pub mod forge;
+mod git;
 mod kind;
+pub mod rollout;
+pub mod tag;
+mod template;
 
+pub use built::{Built, BuiltError};
 pub use kind::{Classified, Kind};
+pub use template::{Template, TemplateError};

@@ -52,6 +52,16 @@ async fn lookup(host: &str) -> Result<Vec<std::net::IpAddr>, NetError> {
 }
 
 impl Connection {
+    /// The bare stream, for a protocol that watches over stalls by itself.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// How long nothing may move.
+    pub fn stall(&self) -> Duration {
+        self.stall
+    }
+
     /// Sends all of `bytes`.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), NetError> {
         match timeout(self.stall, self.stream.write_all(bytes)).await {

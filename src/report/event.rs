@@ -90,6 +90,46 @@ pub enum Event {
         /// The text, without a line end.
         message: String,
     },
+    /// How an application of Argo CD is, and what is waited for.
+    Application {
+        /// Its name.
+        application: String,
+        /// The revision that it was compared with last; several are separated by commas.
+        revision: String,
+        /// `Synced` or what it is instead.
+        sync: String,
+        /// `Healthy` or what it is instead.
+        health: String,
+        /// How far its operation is, or how the last one ended.
+        operation: String,
+        /// What is waited for, for people.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waits_for: Option<String>,
+    },
+    /// How a resource of an application is; one that was well all the time is not reported.
+    Resource {
+        /// The application's name.
+        application: String,
+        /// The resource's kind.
+        kind: String,
+        /// Its namespace; empty for what has none.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// `Synced` or what it is instead.
+        sync: String,
+        /// `Healthy` or what it is instead; empty where its kind has no health.
+        health: String,
+        /// Why.
+        message: String,
+    },
+    /// An application is no longer waited for.
+    ApplicationFinished {
+        /// Its name.
+        application: String,
+        /// Whether it is as it was asked for.
+        good: bool,
+    },
     /// The build is done; nothing comes after it.
     Finished {
         /// The digest of the image's manifest or index; absent when no image was asked for.

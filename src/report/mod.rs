@@ -6,6 +6,7 @@
 //! caller opens; what the environment says about it comes in `Options`. `Tail` and
 //! `Timeline` stand before it and remember what a command shows at the end.
 
+mod application;
 mod event;
 mod json;
 mod plain;

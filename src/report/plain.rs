@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::summary::summary;
 use super::text::one_line;
 use super::writer::Writer;
-use super::{Clock, Event, Sink, TransferKind, units};
+use super::{Clock, Event, Sink, TransferKind, application, units};
 
 /// How long a transfer may be silent. Long enough that a log stays short, and shorter than the
 /// patience of a CI system that takes silence for a hang.
@@ -110,6 +110,31 @@ impl State {
             }
             Event::Warning { message } => format!("warning: {}", one_line(&message)),
             Event::Note { message } => format!("note: {}", one_line(&message)),
+            Event::Application { application, revision, sync, health, operation, waits_for } => {
+                let state = application::state(&revision, &sync, &health, &operation);
+                let mut line = format!("{}: {state}", one_line(&application));
+                if let Some(waits_for) = waits_for {
+                    let _ = write!(line, "; waits for {}", one_line(&waits_for));
+                }
+                line
+            }
+            Event::Resource { application, kind, namespace, name, sync, health, message } => {
+                let resource = application::resource(&kind, &namespace, &name);
+                let mut line =
+                    format!("{}: {resource}: {}", one_line(&application), one_line(&sync));
+                for (before, text) in [(" ", health), (": ", message)] {
+                    if !text.is_empty() {
+                        let _ = write!(line, "{before}{}", one_line(&text));
+                    }
+                }
+                line
+            }
+            Event::ApplicationFinished { application, good: true } => {
+                format!("{} DONE {}", one_line(&application), units::duration(now))
+            }
+            Event::ApplicationFinished { application, good: false } => {
+                format!("{} ERROR", one_line(&application))
+            }
             Event::Finished { .. } => summary(&event, now).join("\n"),
             // Phases are too many for lines; the error itself is the command's to print.
             Event::StepPhase { .. } | Event::Failed { .. } => String::new(),

@@ -17,7 +17,7 @@ use super::summary::summary;
 use super::tail::LastLines;
 use super::text::{cut, one_line, width};
 use super::writer::Writer;
-use super::{Clock, Event, Options, Phase, Sink, Size, units};
+use super::{Clock, Event, Options, Phase, Sink, Size, application, units};
 
 /// Drawings a second, however much happens.
 const DRAWINGS: u8 = 20;
@@ -50,6 +50,15 @@ struct View {
 struct State {
     steps: HashMap<u32, Step>,
     transfers: HashMap<u64, Transfer>,
+    applications: HashMap<String, Application>,
+}
+
+/// An application of Argo CD, with the resources below it that are not well.
+struct Application {
+    line: Line,
+    state: String,
+    begun: Duration,
+    resources: HashMap<String, Line>,
 }
 
 struct Transfer {
@@ -138,6 +147,12 @@ impl Terminal {
         }
         for (_, transfer) in state.transfers.drain() {
             self.moving.remove(&transfer.line.bar);
+        }
+        for (_, application) in state.applications.drain() {
+            self.moving.remove(&application.line.bar);
+            for (_, line) in application.resources {
+                self.moving.remove(&line.bar);
+            }
         }
         let _ = self.moving.clear();
     }
@@ -230,6 +245,63 @@ impl Terminal {
                 let Some(transfer) = shown.transfers.remove(&transfer) else { return };
                 self.moving.remove(&transfer.line.bar);
                 self.moving.suspend(|| {});
+            }
+            Event::Application { application, revision, sync, health, operation, waits_for } => {
+                let name = one_line(&application).into_owned();
+                let state = application::state(&revision, &sync, &health, &operation);
+                let head = format!("{name}: {state}");
+                let last = waits_for.map(|waits_for| format!("waits for {}", one_line(&waits_for)));
+                let last = last.unwrap_or_default();
+                if let Some(known) = shown.applications.get_mut(&application) {
+                    known.state = state;
+                    let live = Live::Step { head, begun: known.begun, last };
+                    known.line.change(|shown| *shown = live);
+                } else {
+                    let line = self.show(Live::Step { head, begun: now, last }, None);
+                    let resources = HashMap::new();
+                    let new = Application { line, state, begun: now, resources };
+                    shown.applications.insert(application, new);
+                }
+            }
+            Event::Resource { application, kind, namespace, name, sync, health, message } => {
+                let Some(of) = shown.applications.get_mut(&application) else { return };
+                let resource = application::resource(&kind, &namespace, &name);
+                if application::is_well(&sync, &health) {
+                    if let Some(line) = of.resources.remove(&resource) {
+                        self.moving.remove(&line.bar);
+                        self.moving.suspend(|| {});
+                    }
+                    return;
+                }
+                let head = application::row(&resource, &sync, &health);
+                let last = one_line(&message).into_owned();
+                if let Some(line) = of.resources.get(&resource) {
+                    line.change(|shown| {
+                        if let Live::Step { head: h, last: l, .. } = shown {
+                            (*h, *l) = (head, last);
+                        }
+                    });
+                } else if of.resources.len() < application::ROWS {
+                    let row = Live::Step { head, begun: now, last };
+                    let line = self.show(row, Some(&of.line.bar));
+                    of.resources.insert(resource, line);
+                }
+            }
+            Event::ApplicationFinished { application, good } => {
+                let known = shown.applications.remove(&application);
+                let (mut head, mut begun) = (one_line(&application).into_owned(), now);
+                if let Some(known) = known {
+                    self.moving.remove(&known.line.bar);
+                    for (_, line) in known.resources {
+                        self.moving.remove(&line.bar);
+                    }
+                    head = format!("{head}: {}", known.state);
+                    begun = known.begun;
+                }
+                let time = units::duration(now.saturating_sub(begun));
+                let (sign, colour, end) =
+                    if good { ("✓", GREEN, time) } else { ("✗", RED, format!("ERROR {time}")) };
+                self.stay(&[self.outcome(sign, colour, &head, &end)]);
             }
             Event::Warning { message } => {
                 let word = paint("warning:", YELLOW, self.view.colour);

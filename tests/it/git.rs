@@ -40,7 +40,11 @@ impl Sink for Warnings {
 fn client(server: &GitServer, authorization: Option<String>) -> Git {
     let net = Options { certificates: vec![server.certificate()], ..Options::default() };
     let retry = Retry { attempts: 1, ..Retry::default() };
-    Git::new(Http::new(net), GitOptions { authorization, retry }, Arc::new(Silent))
+    Git::new(
+        Http::new(net),
+        GitOptions { authorization, retry, ..GitOptions::default() },
+        Arc::new(Silent),
+    )
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -166,6 +170,8 @@ fn work_trees_are_those_of_git() {
         server.daemon("app"),
         format!("{}#{last}", server.daemon("app")),
         server.http("moved/app"),
+        // Version 0 of the protocol.
+        server.http("old/app"),
     ] {
         let made = check_out(&git, &work, &url, PLAIN).unwrap();
         same(&made.tree, &judge, &url);
@@ -234,7 +240,7 @@ fn a_pack_that_breaks_off_is_fetched_again() {
         let proxy = Proxy::start(address, 100_000, 1);
         let url = format!("{scheme}://127.0.0.1:{}/{path}", proxy.port);
         let retry = Retry { attempts: 3, base: Duration::from_millis(10), ..Retry::default() };
-        let options = GitOptions { authorization: None, retry };
+        let options = GitOptions { retry, ..GitOptions::default() };
         let git = Git::new(Http::new(Options::default()), options, Arc::new(Silent));
         let made = check_out(&git, &work, &url, PLAIN).unwrap();
         same(&made.tree, &judge, &url);
@@ -389,8 +395,7 @@ fn errors_say_what_and_where() {
         (server.daemon("missing"), "the server says: access denied".to_owned()),
         (server.http("private/app"), "status 401; it needs credentials".to_owned()),
         (server.http("page"), "this is not a git server: it answers with text/html".to_owned()),
-        (server.http("old/app"), "does not speak version 2".to_owned()),
-        ("git@h:x.git".to_owned(), "git over ssh is not supported yet".to_owned()),
+        ("git@h:x.git".to_owned(), "there is no ssh key to log in with".to_owned()),
         ("http://127.0.0.1:1/x.git".to_owned(), "connection refused".to_owned()),
         ("git://127.0.0.1:1/x.git".to_owned(), "connection refused".to_owned()),
     ] {

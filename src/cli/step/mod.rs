@@ -2,6 +2,7 @@
 //!
 //! They need no store, no namespace and no home directory; they run as any uid.
 
+mod config;
 mod results;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ use crate::gitops::{Classified, Kind};
 use crate::net::{self, Http};
 use crate::report::{self, Mode, Sink};
 
+pub(super) use config::expand;
 pub(super) use results::Results;
 
 /// What is printed to standard output when a step is done.
@@ -144,10 +146,12 @@ impl Step {
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CliError> {
         self.runtime.block_on(async {
+            // Before anything is made that a signal would leave behind.
+            let stopped = signalled();
             tokio::select! {
                 biased;
                 done = work => Ok(done?),
-                () = signalled() => Err(Stopped::Signal.into()),
+                () = stopped => Err(Stopped::Signal.into()),
                 () = tokio::time::sleep_until(self.deadline.into()) => {
                     Err(Stopped::Timeout(self.timeout).into())
                 }
@@ -165,13 +169,15 @@ impl Step {
     }
 }
 
-/// Ends when the process is asked to stop. The caller has its work dropped then.
-pub(super) async fn signalled() {
+/// Ends when the process is asked to stop, from this call on. The caller has its work dropped then.
+pub(super) fn signalled() -> impl Future<Output = ()> {
     let mut streams: Vec<_> =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
             .into_iter()
             .filter_map(|kind| signal(kind).ok())
             .collect();
-    let any = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
-    futures_util::future::select_all(any).await;
+    async move {
+        let any = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
+        futures_util::future::select_all(any).await;
+    }
 }

@@ -1,11 +1,12 @@
-//! A pack as it arrives: to a file without a name, its checksum verified.
+//! A pack as it arrives: to a file without a name or to memory, its checksum verified.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags};
 
 use super::{Pack, PackError, damaged};
 use crate::git::id::{Hasher, ObjectFormat, ObjectId};
@@ -25,6 +26,17 @@ impl PackWriter {
     pub(in crate::git) fn create(work: &Path, format: ObjectFormat) -> io::Result<Self> {
         let hasher = Hasher::new(format);
         Ok(Self { file: unnamed(work)?, size: 0, format, hasher, tail: Vec::new() })
+    }
+
+    /// Begins a pack in memory, for which no directory must be there.
+    pub(in crate::git) fn in_memory(format: ObjectFormat) -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("pack", MemfdFlags::CLOEXEC)?.into();
+        Ok(Self { file, size: 0, format, hasher: Hasher::new(format), tail: Vec::new() })
+    }
+
+    /// Bytes so far.
+    pub(in crate::git) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The next bytes.
@@ -54,6 +66,18 @@ impl Pack {
     /// Its checksum, which names it in a repository.
     pub(in crate::git) fn trailer(&self) -> ObjectId {
         self.trailer
+    }
+
+    /// Whether no object is in it.
+    pub(in crate::git) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives the file a name, if it has none yet and its file system takes it there.
+    pub(in crate::git) fn link(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444))?;
+        let path = crate::fs::proc_path(&self.file);
+        Ok(rustix::fs::linkat(rustix::fs::CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
     /// Copies the pack as it came.

@@ -307,6 +307,10 @@ impl Record {
                 let (names, size) = (names.iter().map(|name| line(name)).collect(), *size);
                 self.ended(now, End::Finished { image: image.as_deref().map(line), names, size });
             }
+            // No part of a build.
+            Event::Application { .. }
+            | Event::Resource { .. }
+            | Event::ApplicationFinished { .. } => {}
             Event::Failed { message } => {
                 // Its lines are the places in the Dockerfile.
                 let lines = message.lines().take(40).map(line);

@@ -247,6 +247,26 @@ pub(crate) struct GitRepository<'a> {
 }
 
 impl GitRepository<'_> {
+    /// Lets anybody push to it, and fetch single objects from it, over http.
+    pub(crate) fn open(&self) -> &Self {
+        self.served(["config", "http.receivepack", "true"]);
+        self.served(["config", "uploadpack.allowFilter", "true"]);
+        self
+    }
+
+    /// A program that runs when something is pushed: a shell script, below its first line.
+    pub(crate) fn hook(&self, name: &str, script: &str) -> &Self {
+        let path = self.bare.join("hooks").join(name);
+        write(&path, format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// Whether git finds nothing wrong with what is served.
+    pub(crate) fn fsck(&self) {
+        self.served(["fsck", "--strict", "--no-dangling"]);
+    }
+
     /// Runs git in the work tree.
     pub(crate) fn git<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> String {
         self.server.git(&self.path, args).trim().to_owned()

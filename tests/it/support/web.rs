@@ -1,5 +1,6 @@
 //! A web server of the test's own: what it answers is written down beforehand, what
-//! it was asked afterwards. Below `/git/` it is `git http-backend`.
+//! it was asked afterwards. Below `/git/` it is `git http-backend` for
+//! what is not written down.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -31,6 +32,11 @@ impl Answer {
         Self { status, ..Self::file("") }
     }
 
+    /// The same content with another status.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     /// With a header; `etag` and `last-modified` are also compared with what is asked.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -51,6 +57,8 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     /// By their names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
+    /// What was sent.
+    pub(crate) body: Vec<u8>,
     /// What was answered.
     pub(crate) status: u16,
 }
@@ -120,20 +128,20 @@ impl Drop for Web {
 fn serve(stream: &TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream);
     while let Some((method, path, headers)) = request(&mut reader) {
-        let mut answer = if path.starts_with("/git/") {
-            let length = headers.get("content-length").map_or(0, |l| l.parse().unwrap());
-            let mut body = vec![0; length];
-            if reader.read_exact(&mut body).is_err() {
-                return;
-            }
-            git(&method, &path, &headers, &body, shared)
-        } else {
-            let mut answers = shared.answers.lock().unwrap();
-            match answers.get_mut(&path) {
-                Some(answers) if answers.len() > 1 => answers.remove(0),
-                Some(answers) => answers[0].clone(),
-                None => Answer::status(404),
-            }
+        let length = headers.get("content-length").map_or(0, |l| l.parse().unwrap());
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let written = match shared.answers.lock().unwrap().get_mut(&path) {
+            Some(answers) if answers.len() > 1 => Some(answers.remove(0)),
+            Some(answers) => Some(answers[0].clone()),
+            None => None,
+        };
+        let mut answer = match written {
+            Some(answer) => answer,
+            None if path.starts_with("/git/") => git(&method, &path, &headers, &body, shared),
+            None => Answer::status(404),
         };
         for (asked, name) in [("if-none-match", "etag"), ("if-modified-since", "last-modified")] {
             let of_answer = answer.headers.iter().find(|(header, _)| header == name);
@@ -141,7 +149,7 @@ fn serve(stream: &TcpStream, shared: &Shared) {
                 answer = Answer::status(304);
             }
         }
-        shared.log.lock().unwrap().push(Asked { path, headers, status: answer.status });
+        shared.log.lock().unwrap().push(Asked { path, headers, body, status: answer.status });
         let mut head = format!("HTTP/1.1 {} -\r\n", answer.status);
         for (name, value) in &answer.headers {
             head.extend([name, ": ", value, "\r\n"]);
