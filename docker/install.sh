@@ -8,7 +8,7 @@ packages=(
   make gcc g++ libc6-dev file shellcheck
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   chromium busybox-static jq curl strace time ca-certificates openssh-client
-  git git-lfs lighttpd lighttpd-mod-openssl openssh-server dropbear-bin libnss-wrapper
+  git git-lfs lighttpd lighttpd-mod-openssl gnupg openssh-server dropbear-bin libnss-wrapper
   podman pigz zstd python3 python3-pip valgrind
 )
 

@@ -31,6 +31,11 @@ pub(super) struct ClusterFlags {
 }
 
 impl ClusterFlags {
+    /// As these flags of a step say that has others of such names.
+    pub(super) fn of(kubeconfig: Option<PathBuf>, context: Option<String>) -> Self {
+        Self { kubeconfig, context, ..Self::default() }
+    }
+
     /// The client, which has asked nothing yet.
     pub(super) fn client(&self, net: &net::Options) -> Result<Client, CliError> {
         let mut config = self.config()?;

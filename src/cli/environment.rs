@@ -67,6 +67,17 @@ pub(super) fn credential_files() -> Vec<PathBuf> {
     docker.into_iter().chain(podman.map(|dir| dir.join("containers/auth.json"))).collect()
 }
 
+/// The argocd CLI's file of servers and tokens.
+pub(super) fn argocd_config() -> Option<PathBuf> {
+    if let Some(dir) = path("ARGOCD_CONFIG_DIR") {
+        return Some(dir.join("config"));
+    }
+    // The first is where it was in older versions, and still is if it is there.
+    let old = path("HOME").map(|home| home.join(".argocd/config")).filter(|file| file.exists());
+    let config = path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config")));
+    old.or_else(|| config.map(|dir| dir.join("argocd/config")))
+}
+
 /// Bundles of certificates that this system trusts.
 pub(super) fn certificate_bundles() -> Vec<PathBuf> {
     match path("SSL_CERT_FILE") {
@@ -95,6 +106,42 @@ pub(super) fn kubeconfigs() -> Vec<PathBuf> {
 /// Host and port of the API server, as a pod is told.
 pub(super) fn kubernetes_service() -> Option<(String, String)> {
     Some((text(&["KUBERNETES_SERVICE_HOST"])?, text(&["KUBERNETES_SERVICE_PORT"])?))
+}
+
+/// What the environment says of git servers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GitEnvironment {
+    /// `HOME`; a user without one has none.
+    pub(super) home: Option<PathBuf>,
+    /// `SSH_AUTH_SOCK`.
+    pub(super) agent: Option<PathBuf>,
+    /// `YADO_SSH_PASSPHRASE`.
+    pub(super) passphrase: Option<String>,
+    /// `GIT_USERNAME`.
+    pub(super) user: Option<String>,
+    /// `GIT_PASSWORD`.
+    pub(super) password: Option<String>,
+    /// `GIT_TOKEN`.
+    pub(super) token: Option<String>,
+    /// `GIT_SSL_CAINFO`: a file of certificates to trust too.
+    pub(super) certificates: Option<PathBuf>,
+    /// `GIT_SSL_NO_VERIFY`.
+    pub(super) unverified: bool,
+}
+
+/// Reads what git itself reads of it, and what pipelines set for it.
+pub(super) fn git() -> GitEnvironment {
+    GitEnvironment {
+        home: path("HOME"),
+        agent: ssh_agent(),
+        passphrase: text(&["YADO_SSH_PASSPHRASE"]),
+        user: text(&["GIT_USERNAME"]),
+        password: text(&["GIT_PASSWORD"]),
+        token: text(&["GIT_TOKEN"]),
+        certificates: path("GIT_SSL_CAINFO"),
+        unverified: text(&["GIT_SSL_NO_VERIFY"])
+            .is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no" | "off")),
+    }
 }
 
 /// `SOURCE_DATE_EPOCH`, in seconds since 1970.

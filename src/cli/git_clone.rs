@@ -5,11 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, ValueEnum};
 
 use super::exit::CliError;
-use super::step::{Results, StepFlags};
-use crate::git::{
-    CloneRequest, Filter, Git, GitOptions, Refspec, Remote, Sparse, Submodules, Tags, Target, Times,
-};
-use crate::net::Http;
+use super::step::{GitFlags, Results, StepFlags};
+use crate::git::{CloneRequest, Filter, Refspec, Remote, Sparse, Submodules, Tags, Target, Times};
 
 /// Which submodules are cloned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -85,6 +82,8 @@ pub(super) struct Flags {
     /// Which times files get
     #[arg(long, value_enum, default_value_t, value_name = "TIMES")]
     file_times: FileTimes,
+    #[command(flatten)]
+    server: GitFlags,
     #[command(flatten)]
     step: StepFlags,
 }
@@ -193,8 +192,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), CliError> {
     let request = flags.request()?;
     let dir = flags.directory()?;
     let step = flags.step.begin()?;
-    let options = GitOptions::default();
-    let git = Git::new(Http::new(step.net.clone()), options, step.sink.clone());
+    let git = flags.server.git(&step)?;
     let cloned = step.run(async {
         let target = Target::open(&dir, flags.delete_existing)?;
         git.clone_into(&request, target).await

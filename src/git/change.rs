@@ -11,7 +11,7 @@ use super::object::{self, Kind, Mode, TreeEntry};
 use super::objects::Source;
 use super::pack::Object;
 use super::url::Remote;
-use super::{Commit, Git, NewCommit};
+use super::{Commit, Git, NewCommit, Signer};
 
 /// What becomes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +25,6 @@ pub enum Edit {
     },
     /// It is removed, and directories that hold nothing else.
     Remove,
-}
-
-/// Signs commits.
-pub trait Signer: Send + Sync {
-    /// The signature of a commit's text: lines of text.
-    fn sign(&self, text: &[u8]) -> Result<String, GitError>;
 }
 
 /// A commit that was made, and is not in the repository elsewhere before it is pushed.
@@ -116,7 +110,7 @@ fn make(
     };
     let (mut text, at) = new.text(&tree, parents);
     if let Some(signer) = signer {
-        let signature = signer.sign(text.as_bytes())?;
+        let signature = signer.sign(text.as_bytes(), new.committer.seconds)?;
         text.insert_str(at, &signature_header(making.format, &signature));
     }
     let commit = making.object(Kind::Commit, text.clone().into_bytes())?;

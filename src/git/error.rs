@@ -191,6 +191,12 @@ pub enum GitError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A key that cannot sign commits.
+    #[error("the signing key: {problem}")]
+    SigningKey {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The server cannot do what a push needs.
     #[error("{remote}: the server cannot {what}")]
     Unsupported {

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use super::branch::Head;
 use super::error::GitError;
 use super::id::ObjectId;
-use super::objects::Source;
+use super::objects::{Source, refuses};
 use super::protocol::{self, FetchRequest, Filter};
 use super::transport::Version;
 use super::url::Remote;
@@ -91,13 +91,33 @@ impl Source<'_> {
         Ok(complete.then_some(false))
     }
 
+    /// Commits that lead to one and are here without their parents.
+    fn boundary(&self, commit: &ObjectId) -> Result<Vec<ObjectId>, GitError> {
+        let mut boundary = Vec::new();
+        let mut seen = HashSet::from([*commit]);
+        let mut left = vec![*commit];
+        while let Some(id) = left.pop() {
+            let parents = self.commit(&id)?.parents;
+            if parents.iter().any(|parent| !self.has(parent)) {
+                boundary.push(id);
+            }
+            let here = parents.into_iter().filter(|parent| self.has(parent));
+            left.extend(here.filter(|parent| seen.insert(*parent)));
+        }
+        Ok(boundary)
+    }
+
     /// Fetches commits that lead to one; all of them, if there is no depth.
     async fn deepen(&self, commit: ObjectId, depth: Option<u32>) -> Result<(), GitError> {
         let filter = self.filters().then_some(Filter::TreeDepth(0));
         let mut request =
             FetchRequest { wants: vec![commit], depth, filter, ..FetchRequest::default() };
+        if filter.is_none() && self.has(&commit) {
+            // Their files are here and need not come again.
+            (request.haves, request.shallow) = (vec![commit], self.boundary(&commit)?);
+        }
         let mut fetched = self.fetch(&request).await;
-        if let (Err(GitError::Refused { .. }), Some(_)) = (&fetched, filter) {
+        if filter.is_some() && fetched.as_ref().is_err_and(refuses) {
             request.filter = None;
             fetched = self.fetch(&request).await;
             if fetched.is_ok() {
@@ -105,7 +125,7 @@ impl Source<'_> {
             }
         }
         let refused = match fetched {
-            Err(error @ GitError::Refused { .. }) if self.server.version == Version::One => error,
+            Err(error) if refuses(&error) && self.server.version == Version::One => error,
             other => return other.map(|_| ()),
         };
         // Version 1 gives out what references point to; the commit may be behind one.

@@ -1,4 +1,4 @@
-//! Git without git: one commit of a repository elsewhere, as files.
+//! Git without git: one commit of a repository elsewhere, as files; or a clone of it, see [`clone`].
 //!
 //! ```text
 //! text ─ GitUrl::parse ─► where, and what of it
@@ -16,7 +16,7 @@
 //! It speaks version 2 of git's protocol over https, http, `git://` and ssh; over ssh, whose
 //! servers often do not let git know which version is meant, the older ones too. What a checkout
 //! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
-//! filters (LFS files stay pointers, with a warning).
+//! filters (LFS files stay pointers, with a warning, unless a clone is asked for them).
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
@@ -26,6 +26,7 @@ mod checkout;
 mod clone;
 mod commit;
 mod config;
+mod credentials;
 mod delta;
 mod error;
 mod fetch;
@@ -47,6 +48,7 @@ mod push;
 mod refs;
 mod repository;
 mod setup;
+mod sign;
 mod sparse;
 mod ssh;
 mod target;
@@ -75,15 +77,17 @@ use setup::Setup;
 use transport::Transport;
 
 pub use branch::{File, Head};
-pub use change::{Edit, Made, Signer};
+pub use change::{Edit, Made};
 pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
 pub use commit::{Author, Commit, NewCommit};
+pub use credentials::{Credential, CredentialError, CredentialStore, Rewrite, Settings};
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use local::{LocalCommit, LocalError, LocalHead, LocalRepository};
 pub use object::{Mode, TreeEntry};
 pub use protocol::Filter;
 pub use push::{Push, PushOutcome, Pushed, Update};
+pub use sign::{Signer, signer};
 pub use sparse::{Sparse, SparseError};
 pub use ssh::{HostKeyError, SshError, SshOptions};
 pub use target::Target;
@@ -100,6 +104,10 @@ pub struct GitOptions {
     pub retry: Retry,
     /// Who this client is over ssh, and which hosts it knows.
     pub ssh: SshOptions,
+    /// What servers are shown over http, by their URLs. It comes after a password in the URL.
+    pub credentials: CredentialStore,
+    /// Beginnings of URLs, also of submodules, that stand for others.
+    pub rewrites: Vec<Rewrite>,
 }
 
 /// Without the header.
@@ -110,6 +118,28 @@ impl fmt::Debug for GitOptions {
 }
 
 impl GitOptions {
+    /// The repository that is meant by another, by the rewrites.
+    fn rewritten(&self, remote: &Remote) -> Remote {
+        let text = match remote {
+            Remote::Http(url) => url.as_str(),
+            Remote::Ssh(text) => text,
+            Remote::Git { .. } => return remote.clone(),
+        };
+        let other = Rewrite::apply(&self.rewrites, text);
+        let parsed = other.and_then(|text| Remote::parse(&text).ok().flatten());
+        parsed.unwrap_or_else(|| remote.clone())
+    }
+
+    /// What must not be seen.
+    fn secrets(&self) -> Vec<String> {
+        let mut secrets: Vec<String> = self.credentials.secrets().collect();
+        secrets
+            .extend(self.authorization.iter().flat_map(|header| credentials::secrets_of(header)));
+        // A part of one is not to be left when another is taken out.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
+    }
+
     /// The `Authorization` that hosting services take for a token, as BuildKit's
     /// `GIT_AUTH_TOKEN` makes it.
     pub fn token(token: &str) -> String {

@@ -22,6 +22,11 @@ use crate::report::Event;
 /// The most that is held of one pack: it is memory.
 const MEMORY: u64 = 1 << 30;
 
+/// Whether a server will not give out what it was asked for.
+pub(super) fn refuses(error: &GitError) -> bool {
+    matches!(error, GitError::Refused { .. } | GitError::Unadvertised { .. })
+}
+
 /// How objects are had from a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Way {
@@ -181,8 +186,8 @@ impl Source<'_> {
                 FetchRequest { wants: vec![id], depth: Some(1), filter, ..FetchRequest::default() };
             match self.fetch(&request).await {
                 // Some servers allow only a depth of 0.
-                Err(GitError::Refused { .. }) if depth > 0 => self.objects().no_depth = true,
-                Err(error @ GitError::Refused { .. }) => self.give_up_single(&error),
+                Err(error) if depth > 0 && refuses(&error) => self.objects().no_depth = true,
+                Err(error) if refuses(&error) => self.give_up_single(&error),
                 Err(error) => return Err(error),
                 Ok(_) => return self.all_here(&[id]),
             }
@@ -223,7 +228,7 @@ impl Source<'_> {
             let filter = Some(filter);
             let request = FetchRequest { wants, filter, ..FetchRequest::default() };
             match self.fetch(&request).await {
-                Err(error @ GitError::Refused { .. }) => self.give_up_single(&error),
+                Err(error) if refuses(&error) => self.give_up_single(&error),
                 Err(error) => return Err(error),
                 Ok(_) => return self.all_here(ids),
             }

@@ -30,6 +30,7 @@ pub(super) async fn ls_refs(
     if server.version == Version::One {
         return Ok(listed(server, prefixes));
     }
+    server.renew();
     let mut message = server.command("ls-refs")?;
     message.line("peel").line("symrefs");
     if server.can("ls-refs", "unborn") {
@@ -261,7 +262,7 @@ pub(super) async fn receive(
                 Some(Band::Data(data)) => sink(data)?,
                 Some(Band::Progress(_)) => {}
                 Some(Band::Fatal(message)) => {
-                    return Err(GitError::Refused { remote: server.name.clone(), message });
+                    return Err(server.refused(&message));
                 }
                 None => return Err(server.protocol("a part of the pack has no known channel")),
             },

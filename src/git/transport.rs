@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderValue;
 
 use super::GitOptions;
+use super::credentials;
 use super::error::GitError;
 use super::id::ObjectFormat;
 use super::packet::Message;
@@ -74,6 +75,8 @@ pub(super) struct Server {
     /// Which messages it understands.
     pub(super) version: Version,
     capabilities: Vec<String>,
+    /// What is not to be repeated when it says it.
+    secrets: Arc<[String]>,
     /// What it has listed by itself, which version 1 does.
     pub(super) references: Vec<Reference>,
     /// A stream whose next message may come.
@@ -130,6 +133,19 @@ impl Server {
         GitError::Protocol { remote: self.name.clone(), problem: problem.into() }
     }
 
+    /// Has the next message go over a new stream. A process at the other end of one goes on seeing
+    /// the references that it has seen once.
+    pub(super) fn renew(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.take_if(|line| line.served);
+    }
+
+    /// An error in the server's own words.
+    pub(super) fn refused(&self, message: &str) -> GitError {
+        let message = credentials::redact(message.trim(), &self.secrets);
+        GitError::Refused { remote: self.name.clone(), message }
+    }
+
     fn take_idle(&self) -> Option<Line> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -141,6 +157,7 @@ pub(super) struct Transport {
     http: Http,
     options: GitOptions,
     ssh: Ssh,
+    secrets: Arc<[String]>,
     requests: AtomicU64,
     known: Mutex<Vec<(Remote, Option<Url>, Server)>>,
 }
@@ -148,7 +165,8 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
         let ssh = Ssh::new(options.ssh.clone(), sink);
-        Self { http, options, ssh, requests: AtomicU64::new(0), known: Mutex::default() }
+        let secrets = options.secrets().into();
+        Self { http, options, ssh, secrets, requests: AtomicU64::new(0), known: Mutex::default() }
     }
 
     /// Requests and connections so far.
@@ -203,19 +221,30 @@ impl Transport {
         origin: Option<&Url>,
         service: Service,
     ) -> Result<Server, GitError> {
+        let rewritten = self.options.rewritten(remote);
+        let origin_rewritten = origin.map(|url| self.options.rewritten(&Remote::Http(url.clone())));
+        let origin = match &origin_rewritten {
+            Some(Remote::Http(url)) => Some(url),
+            _ => None,
+        };
         let mut server = Server {
-            remote: remote.clone(),
+            remote: rewritten.clone(),
             name: remote.to_string(),
             authorization: None,
             service,
             version: Version::One,
             capabilities: Vec::new(),
+            secrets: self.secrets.clone(),
             references: Vec::new(),
             idle: Arc::default(),
         };
-        let answer = match remote {
+        let answer = match &rewritten {
             Remote::Http(url) => {
                 server.authorization = self.authorization(url, origin)?;
+                if let Some(header) = server.authorization.as_ref().and_then(|h| h.to_str().ok()) {
+                    let own = credentials::secrets_of(header).into_iter();
+                    server.secrets = own.chain(self.secrets.iter().cloned()).collect();
+                }
                 self.advertisement(&mut server, url).await?
             }
             _ => Answer::new(&server, Source::Stream(self.dial(&server).await?)),
@@ -248,6 +277,7 @@ impl Transport {
 
     /// Sends a message over a stream and waits for the first bytes of its answer.
     async fn over(server: &Server, mut line: Line, message: &[u8]) -> Result<Answer, GitError> {
+        line.served = true;
         line.stream.send(&server.name, message).await?;
         let waits = line.packets.is_empty();
         let mut answer = Answer::new(server, Source::Stream(line));

@@ -3,6 +3,7 @@
 //! They need no store, no namespace and no home directory; they run as any uid.
 
 mod config;
+mod git;
 mod results;
 
 use std::future::Future;
@@ -17,10 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::CliError;
 use super::{environment, session};
 use crate::gitops::{Classified, Kind};
-use crate::net::{self, Http};
+use crate::net;
 use crate::report::{self, Mode, Sink};
 
 pub(super) use config::expand;
+pub(super) use git::GitFlags;
 pub(super) use results::Results;
 
 /// What is printed to standard output when a step is done.
@@ -134,11 +136,6 @@ impl StepFlags {
 }
 
 impl Step {
-    /// The client for what is not git.
-    pub(super) fn http(&self) -> Http {
-        Http::new(self.net.clone())
-    }
-
     /// Runs the step's work to its end, its deadline or a signal, whichever comes first; what is
     /// under way then is dropped.
     pub(super) fn run<T, E: Classified>(
@@ -157,6 +154,14 @@ impl Step {
                 }
             }
         })
+    }
+
+    /// Runs work that minds the deadline and signals by itself, since it has to take leave.
+    pub(super) fn run_to_its_own_end<T, E: Classified>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CliError> {
+        Ok(self.runtime.block_on(work)?)
     }
 
     /// Prints the results and writes them to their files.

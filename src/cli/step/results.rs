@@ -13,7 +13,10 @@ const LIMIT: usize = 4096;
 
 /// Names and values, in the order in which they are shown.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Results(Vec<(&'static str, String)>);
+pub(in crate::cli) struct Results(
+    Vec<(&'static str, String)>,
+    serde_json::Map<String, serde_json::Value>,
+);
 
 /// Reads `NAME=PATH`.
 pub(super) fn file(text: &str) -> Result<(String, PathBuf), String> {
@@ -29,6 +32,11 @@ impl Results {
     /// Adds a result.
     pub(in crate::cli) fn add(&mut self, name: &'static str, value: impl Into<String>) {
         self.0.push((name, value.into()));
+    }
+
+    /// Adds what only the JSON object has.
+    pub(in crate::cli) fn detail(&mut self, name: &str, value: serde_json::Value) {
+        self.1.insert(name.to_owned(), value);
     }
 
     /// Writes each to a file of its name in `dir` (or where Tekton expects it), and those that are
@@ -81,6 +89,7 @@ impl Results {
                     .0
                     .iter()
                     .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+                    .chain(self.1.clone())
                     .collect();
                 format!("{}\n", serde_json::Value::Object(map))
             }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::stream::Line;
 use super::{Server, net_error};
+use crate::git::credentials::redact;
 use crate::git::error::GitError;
 use crate::git::packet::{Packet, Packets};
 use crate::net::{NetError, Response};
@@ -12,6 +13,7 @@ use crate::net::{NetError, Response};
 #[derive(Debug)]
 pub(in crate::git) struct Answer {
     name: String,
+    secrets: Arc<[String]>,
     source: Source,
     /// Where a stream is kept for the next message.
     idle: Arc<Mutex<Option<Line>>>,
@@ -26,7 +28,12 @@ pub(super) enum Source {
 
 impl Answer {
     pub(super) fn new(server: &Server, source: Source) -> Self {
-        Self { name: server.name.clone(), source, idle: Arc::clone(&server.idle) }
+        Self {
+            name: server.name.clone(),
+            secrets: Arc::clone(&server.secrets),
+            source,
+            idle: Arc::clone(&server.idle),
+        }
     }
 
     /// The next packet. What the server says in an error packet is the error.
@@ -38,7 +45,7 @@ impl Answer {
             let packet = packets.next().map_err(|problem| self.protocol(problem))?;
             if let Some(packet) = packet {
                 if let Some(message) = packet.line().and_then(|line| line.strip_prefix("ERR ")) {
-                    let message = message.trim().to_owned();
+                    let message = redact(message.trim(), &self.secrets);
                     return Err(GitError::Refused { remote: self.name.clone(), message });
                 }
                 return Ok(packet);

@@ -1,9 +1,9 @@
 //! Smart http: the greeting is a page, and each message a request of its own.
 
-use base64::Engine as _;
 use reqwest::header::HeaderValue;
 
 use super::{Answer, Server, Source, Transport, is_transient, net_error};
+use crate::git::credentials::Credential;
 use crate::git::error::GitError;
 use crate::git::packet::Packets;
 use crate::git::url::{Remote, decode};
@@ -93,15 +93,13 @@ impl Transport {
         let given = origin.filter(|origin| net::same_origin(origin, url));
         let text = match (&self.options.authorization, given) {
             (Some(header), Some(_)) => header.clone(),
-            _ if url.username().is_empty() && url.password().is_none() => {
-                return Ok(None);
-            }
-            _ => {
-                let user = decode(url.username());
-                let password = decode(url.password().unwrap_or_default());
-                let pair = format!("{user}:{password}");
-                format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
-            }
+            _ if url.password().is_none() => match self.options.credentials.find(url) {
+                Some(credential) => credential.authorization(),
+                // A token may stand where the name does.
+                None if !url.username().is_empty() => of_url(url),
+                None => return Ok(None),
+            },
+            _ => of_url(url),
         };
         let mut value = HeaderValue::from_str(text.trim()).map_err(|_| GitError::Protocol {
             remote: Remote::Http(url.clone()).to_string(),
@@ -110,6 +108,13 @@ impl Transport {
         value.set_sensitive(true);
         Ok(Some(value))
     }
+}
+
+/// The header that the name and password of a URL make.
+fn of_url(url: &Url) -> String {
+    let user = decode(url.username());
+    let password = decode(url.password().unwrap_or_default());
+    Credential::Basic { user, password }.authorization()
 }
 
 /// Asks for version 2, where the service has one.

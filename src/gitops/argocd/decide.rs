@@ -286,6 +286,10 @@ impl Step<'_> {
         }
         if let Some(state) = state.filter(|_| counts) {
             hooks(state)?;
+            // The server refuses such a sync; what was set in the cluster stands until it opens.
+            if state.message.contains("blocked by sync window") {
+                return Err(Action::Fail(Failure::Window(state.message.clone())));
+            }
             self.pods(memory, state.started_at)?;
         }
         let attempt = state.map_or(0, |state| state.retry_count);
@@ -451,7 +455,8 @@ impl Step<'_> {
             return Ok(Vec::new());
         }
         let since = *memory.since.stray.insert(self.since.stray.unwrap_or(self.now));
-        let end = since + goal.degraded_grace;
+        // Seconds are too coarse to tell a comparison of before the end from one after it.
+        let end = since + goal.degraded_grace.max(LATE);
         if self.now >= end {
             let bad = out.iter().map(|resource| Bad::out_of_sync(resource)).collect();
             return Err(Action::Fail(Failure::OutOfSync(bad)));

@@ -1,6 +1,7 @@
 //! Why the interface did not give what was asked for.
 
 use crate::gitops::{Classified, Kind};
+use crate::kubernetes::KubernetesError;
 use crate::net::{Cause, NetError, is_transient};
 
 /// Why a request was not answered as it should.
@@ -106,6 +107,9 @@ pub enum ApiError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The cluster did not do what was asked for.
+    #[error(transparent)]
+    Cluster(#[from] KubernetesError),
     /// The application was removed while it was waited for.
     #[error("the application was removed")]
     Removed,
@@ -117,6 +121,7 @@ impl ApiError {
         match self {
             Self::Net { source, .. } => source.is_transient(),
             Self::Slow { .. } => true,
+            Self::Cluster(source) => source.is_transient(),
             Self::Status { status, .. } | Self::Foreign { status, .. } => is_transient(*status),
             _ => false,
         }
@@ -127,6 +132,7 @@ impl Classified for ApiError {
     fn kind(&self) -> Kind {
         match self {
             Self::Given(_) => Kind::Usage,
+            Self::Cluster(source) => source.kind(),
             Self::Unauthenticated { .. } | Self::Login { .. } | Self::Denied { .. } => Kind::Auth,
             Self::Token { .. } => Kind::Missing,
             Self::NotFound { .. } | Self::Removed => Kind::NothingMatched,
@@ -142,6 +148,7 @@ impl Classified for ApiError {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
+            Self::Cluster(source) => return source.hints(),
             Self::Net { source: NetError::Exchange { cause, .. }, .. } => match cause {
                 Cause::UnknownIssuer => "--ca-file names the certificate to trust",
                 Cause::NotTls => "--plaintext speaks http to a server without TLS",

@@ -238,6 +238,8 @@ pub enum Failure {
         /// Why.
         message: String,
     },
+    /// A window holds the operation back.
+    Window(String),
     /// It was applied, and still differs.
     OutOfSync(Vec<Bad>),
     /// It is degraded or not there.
@@ -294,6 +296,7 @@ impl Failure {
         match self {
             Self::Sources(_) => Kind::Usage,
             Self::Busy { .. } => Kind::Conflict,
+            Self::Window(_) => Kind::Refused,
             Self::Overtaken => Kind::Superseded,
             _ => Kind::Failed,
         }
@@ -316,6 +319,7 @@ impl fmt::Display for Failure {
                     write!(f, ": {message}")?;
                 }
             }
+            Self::Window(message) => f.write_str(message)?,
             Self::Hook(_) => f.write_str("a hook failed")?,
             Self::Condition { kind, message } => write!(f, "{kind}: {message}")?,
             Self::Hydration { revision, message } => {

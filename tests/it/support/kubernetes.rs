@@ -21,7 +21,7 @@ use super::kubernetes_schema as schema;
 /// A type that is served: plural, short name, group, version, kind.
 type Type = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const TYPES: [Type; 14] = [
+const TYPES: [Type; 16] = [
     ("pods", "po", "", "v1", "Pod"),
     ("events", "ev", "", "v1", "Event"),
     ("serviceaccounts", "sa", "", "v1", "ServiceAccount"),
@@ -32,6 +32,8 @@ const TYPES: [Type; 14] = [
     ("controllerrevisions", "", "apps", "v1", "ControllerRevision"),
     ("jobs", "", "batch", "v1", "Job"),
     ("cronjobs", "cj", "batch", "v1", "CronJob"),
+    ("roles", "", "rbac.authorization.k8s.io", "v1", "Role"),
+    ("rolebindings", "", "rbac.authorization.k8s.io", "v1", "RoleBinding"),
     ("rollouts", "ro", "argoproj.io", "v1alpha1", "Rollout"),
     ("applications", "app", "argoproj.io", "v1alpha1", "Application"),
     ("pipelineruns", "pr", "tekton.dev", "v1", "PipelineRun"),
@@ -82,6 +84,8 @@ struct State {
     /// Played at each change, and at the first watch.
     on_change: BTreeMap<Key, Script>,
     on_watch: BTreeMap<Key, Script>,
+    /// Played before a patch is looked at.
+    before_patch: Option<Script>,
     logs: BTreeMap<String, String>,
     /// After so many events a watch ends.
     events_a_watch: Option<usize>,
@@ -234,6 +238,11 @@ impl Handle {
     /// What controllers do once somebody watches this object.
     pub(crate) fn on_watch(&self, plural: &str, name: &str, script: Script) {
         self.state().on_watch.insert(key(plural, name), script);
+    }
+
+    /// What others do between somebody's look and his patch.
+    pub(crate) fn before_patch(&self, script: Script) {
+        self.state().before_patch = Some(script);
     }
 
     /// Takes a verb on a resource from the caller's role.
@@ -395,6 +404,10 @@ fn answer(asked: &Asked, handle: &Handle) -> Answer {
     let path = asked.path.split('?').next().unwrap();
     let query = query(&asked.path);
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let before = handle.state().before_patch.clone().filter(|_| asked.method == "PATCH");
+    if let Some(script) = before {
+        script(handle);
+    }
     let mut state = handle.state();
     let fault = state.faults.iter_mut().find(|fault| {
         fault.times > 0 && fault.on.0 == asked.method && asked.path.contains(fault.on.1)
@@ -413,11 +426,18 @@ fn answer(asked: &Asked, handle: &Handle) -> Answer {
     if let Some(found) = discovery(&segments, asked, state.aggregated) {
         return found;
     }
+    // kubectl looks there when an object is missing.
+    if segments == ["api", "v1", "namespaces", "shop"] {
+        return good(
+            json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "shop"}}),
+        );
+    }
     let rest = match segments.as_slice() {
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
         _ => return refusal(404, "NotFound", "the server could not find the requested resource"),
     };
-    let rest = if let ["namespaces", "shop", rest @ ..] = rest { rest } else { rest };
+    // All that there is is in one namespace, but for what Argo CD has.
+    let rest = if let ["namespaces", "shop" | "argocd", rest @ ..] = rest { rest } else { rest };
     let Some((plural, rest)) = rest.split_first() else {
         return refusal(404, "NotFound", "the server could not find the requested resource");
     };
@@ -491,7 +511,7 @@ fn answer(asked: &Asked, handle: &Handle) -> Answer {
                 return refusal(415, "UnsupportedMediaType", "strategic is not supported here");
             }
             let mut changed = match patches::apply(kind, &object, &patch) {
-                Ok(changed) => changed,
+                Ok(changed) => without_nothing(changed),
                 Err(problem) => return refusal(422, "Invalid", &problem),
             };
             if changed == object || query.contains_key("dryRun") {
@@ -510,6 +530,20 @@ fn answer(asked: &Asked, handle: &Handle) -> Answer {
             good(changed)
         }
         _ => refusal(404, "NotFound", "the server could not find the requested resource"),
+    }
+}
+
+/// Without nulls and empty resources, which clients send and the server does not keep.
+fn without_nothing(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(key, value)| {
+                !(value.is_null() || (key == "resources" && *value == json!({})))
+            });
+            Value::Object(kept.map(|(key, value)| (key, without_nothing(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(without_nothing).collect()),
+        other => other,
     }
 }
 
@@ -687,7 +721,7 @@ fn terms(text: &str) -> Vec<&str> {
 fn discovery(segments: &[&str], asked: &Asked, aggregated: bool) -> Option<Answer> {
     const ALL: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let accept = asked.headers.get("accept").map_or("", String::as_str);
-    let groups = ["apps", "batch", "argoproj.io", "tekton.dev"];
+    let groups = ["apps", "batch", "rbac.authorization.k8s.io", "argoproj.io", "tekton.dev"];
     let version = |group: &str| TYPES.iter().find(|row| row.2 == group).unwrap().3;
     match segments {
         ["version"] => Some(good(checked(

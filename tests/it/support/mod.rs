@@ -1,5 +1,6 @@
 //! What the tests stand on: the binary, a registry, a base image, a judge.
 
+pub(crate) mod argocd;
 pub(crate) mod base;
 mod browser;
 pub(crate) mod git;
@@ -11,6 +12,7 @@ mod kubernetes_patch;
 mod kubernetes_schema;
 mod meter;
 mod registry;
+mod schema;
 pub(crate) mod ssh;
 mod web;
 mod workdir;
