@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what building, the tests and the demonstration use, from Debian's packages.
-# Does nothing, and needs no root, when all of it is there.
+# Installs what building, the tests and the demonstration use, from Debian's packages, and what
+# Debian does not have, from install-kubernetes.sh. Does nothing, and needs no root, when all of it
+# is there.
 set -euo pipefail
 
 packages=(
@@ -8,7 +9,7 @@ packages=(
   docker-registry skopeo umoci buildah runc uidmap mmdebstrap
   chromium busybox-static jq curl strace time ca-certificates openssh-client
   git git-lfs lighttpd lighttpd-mod-openssl gnupg openssh-server dropbear-bin libnss-wrapper
-  podman pigz zstd python3 valgrind
+  podman pigz zstd python3 python3-pip valgrind
 )
 
 missing=()
@@ -18,7 +19,7 @@ for package in "${packages[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo "install: all packages are there"
-  exit 0
+  exec "$(dirname "$0")/install-kubernetes.sh"
 fi
 
 root=()
@@ -57,3 +58,4 @@ for service in docker-registry lighttpd ssh; do
     ;;
   esac
 done
+"$(dirname "$0")/install-kubernetes.sh"

@@ -16,6 +16,7 @@ mod contexts;
 mod copy;
 mod copy_flags;
 mod determinism;
+mod edits;
 mod exec;
 mod figures;
 mod git;

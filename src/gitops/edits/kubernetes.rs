@@ -128,7 +128,10 @@ fn walk<'a>(object: &Object<'a>, at: &At<'a>, parent: &str, found: &mut Vec<Cont
         for (key, value) in at.pairs() {
             if let Some(role) = role(key).filter(|_| value.node.items().is_some()) {
                 let items = value.items().into_iter().enumerate();
-                let items = items.filter(|(_, item)| item.is_mapping());
+                // Others have steps too, of a rollout for example, and a step may run elsewhere.
+                let bare = !matches!(role, "step" | "sidecar");
+                let items = items
+                    .filter(|(_, item)| item.is_mapping() && (bare || item.get("image").is_some()));
                 found.extend(items.map(|(number, item)| {
                     let name = item
                         .text(&["name"])

@@ -101,9 +101,10 @@ pub(super) fn in_yaml(stream: &Stream) -> Vec<Marker> {
     comments.filter_map(|comment| Marker::parse(&comment.text, comment.span.clone())).collect()
 }
 
-/// The scalar that a marker is about: it ends in front of the comment, with blanks between.
+/// The scalar that a marker is about: it ends in front of the comment, with blanks between, and a
+/// comma in a flow collection.
 pub(super) fn scalar<'a>(text: &str, stream: &'a Stream, marker: &Marker) -> Option<At<'a>> {
-    let blank = text[..marker.comment.start].trim_end_matches([' ', '\t']).len();
+    let blank = text[..marker.comment.start].trim_end_matches([' ', '\t', ',']).len();
     let mut found = None;
     for root in At::roots(stream) {
         root.walk(&mut |at| {

@@ -215,10 +215,6 @@ impl Merge<'_> {
                     let label = called(object, target, None);
                     self.place.remove(label, target);
                 }
-                Some("replace") => {
-                    let label = called(object, target, None);
-                    self.place.replace(label, target, self.patch.fresh(item));
-                }
                 _ => self.mapping(object, target, item)?,
             }
         }

@@ -122,10 +122,16 @@ pub(super) fn find(
     matches
 }
 
-/// Refuses directives that are not known.
+/// Refuses directives that are not known, and one that says what nobody means: an item that has
+/// `$patch: replace` beside other keys empties the list, for kubectl.
 fn directives(node: &Node) -> Result<(), String> {
     let mut wrong = None;
+    let mut empties = false;
     node.walk(&mut |node| {
+        let mut items = node.items().unwrap_or_default().iter();
+        empties |= items.any(|item| {
+            directive(item) == Some("replace") && item.pairs().is_some_and(|pairs| pairs.len() > 1)
+        });
         for (key, value) in node.pairs().unwrap_or_default() {
             let known = match key.scalar() {
                 Some("$patch") => matches!(value.scalar(), Some("replace" | "delete" | "merge")),
@@ -144,6 +150,13 @@ fn directives(node: &Node) -> Result<(), String> {
             }
         }
     });
+    if empties {
+        return Err(
+            "the patch has an item with $patch: replace and other keys, which would empty the \
+                    list; {$patch: replace} stands alone, in front of the new items"
+                .into(),
+        );
+    }
     wrong.map_or(Ok(()), |key| {
         Err(format!("the patch has {key}, or a value of it, that is not known"))
     })
