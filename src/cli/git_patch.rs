@@ -152,7 +152,7 @@ struct TextFlags {
     /// Who makes it, as NAME <ADDRESS> [default: `GIT_AUTHOR_NAME` and so on, else yado]
     #[arg(long, value_name = "NAME <ADDRESS>", value_parser = person)]
     author: Option<(String, String)>,
-    /// A private key of ssh or OpenPGP that signs it
+    /// A private key that signs it, of ssh or gpg
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
     /// A file with the passphrase of that key
