@@ -200,7 +200,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), CliError> {
     let mut results = Results::default();
     let commit = cloned.commit.to_string();
     results.add("commit", &*commit);
-    results.add("url", request.remote.to_string());
+    results.add("url", request.remote.kept());
     results.add("committer-date", cloned.committed.to_string());
     results.add("short-commit", &commit[..7]);
     results.add("branch", cloned.branch.unwrap_or_default());

@@ -152,7 +152,7 @@ impl Location<'_> {
             lines.extend(["[extensions]", "\tobjectformat = sha256"].map(str::to_owned));
         }
         lines.push("[remote \"origin\"]".to_owned());
-        lines.push(format!("\turl = {}", quoted(&repository.name())));
+        lines.push(format!("\turl = {}", quoted(&repository.remote.kept())));
         if let Some(option) = tag_option {
             lines.push(format!("\ttagOpt = {option}"));
         }
@@ -170,7 +170,7 @@ impl Location<'_> {
         for module in repository.modules.values() {
             lines.push(format!("[submodule {}]", quoted(&module.name)));
             lines.push("\tactive = true".to_owned());
-            lines.push(format!("\turl = {}", quoted(&module.repository.name())));
+            lines.push(format!("\turl = {}", quoted(&module.repository.remote.kept())));
         }
         lines.push(String::new());
         lines.join("\n")

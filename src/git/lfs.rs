@@ -3,7 +3,8 @@
 //! The objects are asked for in batches over https and stored where git-lfs keeps them
 //! (`.git/lfs/objects`), each verified by size and SHA-256 before it is used; the work tree then has
 //! their content in place of the pointers. Credentials of the repository go to a server of LFS at
-//! the same origin; what the server gives for a download goes there.
+//! the same origin; what the server gives for a download goes there. Of a repository over ssh the
+//! server itself is asked, by `git-lfs-authenticate`, where that is and with what.
 
 mod batch;
 
@@ -120,8 +121,11 @@ impl Git {
     }
 
     async fn fetch_objects(&self, wanted: &Wanted, target: &Target) -> Result<(), GitError> {
-        let endpoint = endpoint(&wanted.remote, wanted.url.as_deref())?;
-        let server = self.lfs_server(endpoint, &wanted.remote, wanted.reference.clone())?;
+        let server = match (&wanted.remote, &wanted.url) {
+            (Remote::Ssh(text), None) => self.lfs_server_of_ssh(&wanted.remote, text).await?,
+            (remote, url) => self.lfs_server(endpoint(remote, url.as_deref())?, remote)?,
+        };
+        let server = server.with_reference(wanted.reference.clone());
         for pointers in wanted.pointers.chunks(BATCH) {
             let downloads = self.lfs_batch(&server, pointers).await?;
             stream::iter(downloads)
@@ -253,19 +257,8 @@ fn endpoint(remote: &Remote, configured: Option<&str>) -> Result<Url, GitError> 
     };
     match remote {
         Remote::Http(url) => Ok(beside(url.clone())),
-        Remote::Ssh(_) => {
-            let text = remote.to_string();
-            let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
-            let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-            let at = rest.find([':', '/']).ok_or_else(none)?;
-            // The port is that of ssh, and a path of the short form follows a colon.
-            let path = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
-            let path = if text.contains("://") { path } else { &rest[at + 1..] };
-            let path = path.trim_start_matches('/');
-            let url = Url::parse(&format!("https://{}/{path}", &rest[..at]));
-            url.map(beside).map_err(|_| none())
-        }
-        Remote::Git { .. } => Err(none()),
+        // Over ssh it is asked for.
+        Remote::Ssh(_) | Remote::Git { .. } => Err(none()),
     }
 }
 
@@ -305,8 +298,7 @@ mod tests {
         for (remote, configured, expected) in [
             ("https://h/a/b.git", None, Some("https://h/a/b.git/info/lfs")),
             ("https://h/a/b/", None, Some("https://h/a/b.git/info/lfs")),
-            ("git@h:a/b.git", None, Some("https://h/a/b.git/info/lfs")),
-            ("ssh://git@h:2222/a/b", None, Some("https://h/a/b.git/info/lfs")),
+            ("git@h:a/b.git", Some("https://lfs.h/x"), Some("https://lfs.h/x")),
             ("https://h/a", Some("https://lfs.h/x"), Some("https://lfs.h/x")),
             ("https://h/a", Some("ssh://lfs.h/x"), None),
             ("git://h/a", None, None),

@@ -245,6 +245,17 @@ impl Remote {
         if scheme(text).is_some() { url(text) } else { Ok(scp_like(text)) }
     }
 
+    /// As it is kept in a configuration: like it is shown, but whom one is over ssh is part of the
+    /// address.
+    pub fn kept(&self) -> String {
+        let Self::Ssh(text) = self else { return self.to_string() };
+        let Some((scheme, rest)) = text.split_once("://") else { return text.clone() };
+        let (authority, path) = cut(rest, '/');
+        let Some((user, host)) = authority.rsplit_once('@') else { return text.clone() };
+        let (user, _) = cut(user, ':');
+        format!("{scheme}://{user}@{host}/{path}")
+    }
+
     /// Follows a URL of `.gitmodules` that begins with `./` or `../`.
     pub(super) fn join(&self, relative: &str) -> Option<Self> {
         let up = |path: &str| {

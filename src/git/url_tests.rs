@@ -173,3 +173,16 @@ fn relative_urls_of_submodules() {
     };
     assert_eq!(url.as_str(), "https://u:p@h/a/c");
 }
+
+#[test]
+fn what_is_kept_of_a_remote() {
+    for (text, expected) in [
+        ("https://user:secret@h/a.git", "https://h/a.git"),
+        ("ssh://git@h:2222/a", "ssh://git@h:2222/a"),
+        ("ssh://git:secret@h/a", "ssh://git@h/a"),
+        ("ssh://h/a", "ssh://h/a"),
+        ("git@h:a", "git@h:a"),
+    ] {
+        assert_eq!(Remote::parse(text).unwrap().unwrap().kept(), expected, "{text}");
+    }
+}

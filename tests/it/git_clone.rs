@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::support::git::{GitRepository, GitServer, listing};
+use crate::support::ssh::{SshServer, SshSetup, keygen};
 use crate::support::{Answer, Identity, Output, Web, WorkDir, Yado, eventually};
 
 /// A clone by yado.
@@ -701,4 +702,76 @@ fn what_is_interrupted_leaves_nothing() {
         output.with_code(130);
         assert!(!made.exists());
     }
+}
+
+#[test]
+fn over_ssh_with_a_mounted_secret() {
+    let server = GitServer::start();
+    let work = WorkDir::new();
+    let (web, one, two) = large_files(&server, &work);
+    let ssh = SshServer::start(SshSetup {
+        accepts_protocol: true,
+        lines: "PermitUserEnvironment yes\n",
+        ..SshSetup::default()
+    });
+    // As Tekton mounts it.
+    fs::create_dir(work.path("secret")).unwrap();
+    keygen(&work.path("secret/ssh-privatekey"), "ed25519", &[]);
+    work.write("secret/known_hosts", ssh.known(&ssh.name(), "ed25519"));
+    let public = fs::read_to_string(work.path("secret/ssh-privatekey.pub")).unwrap();
+    fs::remove_file(work.path("secret/ssh-privatekey.pub")).unwrap();
+    let programs = work.path("programs");
+    let path = format!("environment=\"PATH={}:/usr/bin:/bin\" {public}", programs.display());
+    fs::write(ssh.file("authorized_keys"), path).unwrap();
+    let url = ssh.url(&work.path("served/lfs.git"));
+    let clone = |name: &str, more: &[&str]| {
+        let mut args = vec![&*url, name, "--ssh-dir", "secret"];
+        args.extend(more);
+        yado(&server, &work, &args)
+    };
+    let judge = work.path("judge");
+    server.git(&work.path("."), ["clone", "--quiet", &server.http("lfs"), "judge"]);
+    let output = clone("made", &["--depth=0"]).succeeds();
+    assert_eq!(result(&output, "url"), url);
+    let origin = server.git(&work.path("made"), ["remote", "get-url", "origin"]);
+    assert_eq!(origin.trim(), url, "who one is there is part of it");
+    assert_eq!(listing(&work.path("made")), listing(&judge));
+    sound(&server, &work.path("made"), "over ssh");
+    let error = clone("large", &["--lfs"]).fails(66);
+    assert!(error.stderr.contains("git-lfs-authenticate"), "{}", error.stderr);
+
+    let program = work.write(
+        "programs/git-lfs-authenticate",
+        format!(
+            "#!/bin/sh\n[ \"$1 $2\" = '{} download' ] || exit 1\n\
+             echo '{{\"href\":\"{}/large\",\"header\":{{\"Authorization\":\"RemoteAuth t\",\"X-A\":\"a\"}}}}'\n",
+            work.path("served/lfs.git").display(),
+            web.url
+        ),
+    );
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    web.answers("/large/objects/batch", [batch(&web, &[&one, &two])]);
+    web.asked();
+    clone("large", &["--lfs"]).succeeds();
+    assert_eq!(fs::read(work.path("large/one.bin")).unwrap(), one);
+    let asked = web.asked();
+    let asked = asked.iter().find(|asked| asked.path == "/large/objects/batch").unwrap();
+    assert_eq!(asked.headers["authorization"], "RemoteAuth t");
+    assert_eq!(asked.headers["x-a"], "a");
+}
+
+#[test]
+fn credentials_from_files_are_used_and_not_kept() {
+    let server = GitServer::start();
+    history(&server);
+    let work = WorkDir::new();
+    let url = server.https("private/app");
+    work.write("basic/username", GitServer::USER);
+    work.write("basic/password", GitServer::PASSWORD);
+    yado(&server, &work, &[&url, "made", "--basic-auth-dir", "basic"]).succeeds();
+    sound(&server, &work.path("made"), "a mounted secret");
+    work.write("basic/password", "wrong");
+    let error = yado(&server, &work, &[&url, "x", "--basic-auth-dir", "basic"]).fails(77);
+    assert!(error.stderr.contains("the credentials were refused"), "{}", error.stderr);
+    assert!(!error.stderr.contains("wrong"), "{}", error.stderr);
 }

@@ -23,7 +23,16 @@ pub(super) struct Server {
     /// Shown in errors, without credentials.
     name: String,
     authorization: Option<HeaderValue>,
+    /// What is sent with each request beside it.
+    headers: BTreeMap<String, String>,
     reference: Option<String>,
+}
+
+impl Server {
+    /// With the branch that objects are wanted of.
+    pub(super) fn with_reference(self, reference: Option<String>) -> Self {
+        Self { reference, ..self }
+    }
 }
 
 /// An object, and how it is had.
@@ -90,13 +99,43 @@ impl Git {
         &self,
         mut endpoint: Url,
         remote: &Remote,
-        reference: Option<String>,
     ) -> Result<Server, GitError> {
         let authorization = self.transport.authorization(&endpoint, crate::git::origin(remote))?;
         let _ = endpoint.set_username("");
         let _ = endpoint.set_password(None);
         let name = endpoint.to_string();
-        Ok(Server { endpoint, name, authorization, reference })
+        Ok(Server { endpoint, name, authorization, headers: BTreeMap::new(), reference: None })
+    }
+
+    /// The server that an ssh server names for one of its repositories.
+    pub(super) async fn lfs_server_of_ssh(
+        &self,
+        remote: &Remote,
+        text: &str,
+    ) -> Result<Server, GitError> {
+        const PROGRAM: &str = "git-lfs-authenticate";
+        let refuse = |problem: &str| GitError::Lfs {
+            server: remote.to_string(),
+            problem: format!("{PROGRAM} answers {problem}"),
+        };
+        let answer = self.transport.ask_over_ssh(remote, text, PROGRAM, "download").await?;
+        let Action { href, mut header } =
+            serde_json::from_slice(&answer).map_err(|_| refuse("with no JSON that it should"))?;
+        let url = Url::parse(&href).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let endpoint = url.ok_or_else(|| refuse("with no http or https URL"))?;
+        let mut authorization = None;
+        header.retain(|name, value| {
+            let own = name.eq_ignore_ascii_case("authorization");
+            if own {
+                authorization = Some(secret(value));
+            }
+            !own
+        });
+        let authorization = authorization
+            .transpose()
+            .map_err(|()| refuse("with credentials that are no header"))?;
+        let name = endpoint.to_string();
+        Ok(Server { endpoint, name, authorization, headers: header, reference: None })
     }
 
     /// Asks how objects are had.
@@ -121,6 +160,9 @@ impl Git {
             .header("accept", MEDIA_TYPE)
             .header("content-type", MEDIA_TYPE)
             .body(Body::Bytes(body.into()));
+        for (name, value) in &server.headers {
+            request = request.header(name.clone(), value.clone());
+        }
         request.authorization.clone_from(&server.authorization);
         let mut response = self.lfs_send(server, &request).await?;
         let text = read(server, &mut response).await?;
@@ -240,6 +282,13 @@ impl Git {
     }
 }
 
+/// A header that is not shown.
+fn secret(value: &str) -> Result<HeaderValue, ()> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| ())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// The request that an action stands for. `Err` says why it is not made.
 fn download(server: &Server, action: &Action, authenticated: bool) -> Result<Request, String> {
     // The query may hold a secret.
@@ -253,10 +302,8 @@ fn download(server: &Server, action: &Action, authenticated: bool) -> Result<Req
     let mut own = false;
     for (name, value) in &action.header {
         if name.eq_ignore_ascii_case("authorization") {
-            let mut value = HeaderValue::from_str(value)
-                .map_err(|_| "it gives credentials that are no header".to_owned())?;
-            value.set_sensitive(true);
-            request.authorization = Some(value);
+            let wrong = |()| "it gives credentials that are no header".to_owned();
+            request.authorization = Some(secret(value).map_err(wrong)?);
             own = true;
         } else {
             request = request.header(name.clone(), value.clone());

@@ -131,13 +131,48 @@ impl Ssh {
         service: &'static str,
         version: Option<&str>,
     ) -> Result<Channel, SshError> {
-        let target = self.target(address)?;
         let variable = version.map(|version| ("GIT_PROTOCOL", version));
-        let command = address.command(service);
+        self.run(http, address, &address.command(service), variable, service).await
+    }
+
+    /// Runs a command to its end, and gives what it has printed; no more than `limit` bytes.
+    /// `name` is what it is called.
+    pub(in crate::git) async fn ask(
+        &self,
+        http: &Http,
+        address: &Address,
+        command: &str,
+        name: &'static str,
+        limit: usize,
+    ) -> Result<Vec<u8>, SshError> {
+        let mut channel = self.run(http, address, command, None, name).await?;
+        let mut output = Vec::new();
+        while let Some(bytes) = channel.chunk().await? {
+            output.extend_from_slice(&bytes);
+            if output.len() > limit {
+                return Err(SshError::Protocol(russh::Error::Pending));
+            }
+        }
+        match channel.why().await {
+            SshError::Remote { status: Some(0), .. } => Ok(output),
+            error => Err(error),
+        }
+    }
+
+    /// Starts a command.
+    async fn run(
+        &self,
+        http: &Http,
+        address: &Address,
+        command: &str,
+        variable: Option<(&str, &str)>,
+        service: &'static str,
+    ) -> Result<Channel, SshError> {
+        let target = self.target(address)?;
         let key = (target.user.clone(), target.host.clone(), target.port);
         let mut sessions = self.sessions.lock().await;
         if let Some(session) = sessions.get(&key).filter(|session| !session.handle.is_closed()) {
-            match session.run(&command, variable, service).await {
+            match session.run(command, variable, service).await {
                 // It may have been closed a moment ago, or allow one command only.
                 Err(SshError::Protocol(_) | SshError::Net(_)) => {}
                 done => return done,
@@ -145,7 +180,7 @@ impl Ssh {
         }
         let session = Arc::new(self.connect(http, &target).await?);
         sessions.insert(key, Arc::clone(&session));
-        session.run(&command, variable, service).await
+        session.run(command, variable, service).await
     }
 
     /// Tells something once.

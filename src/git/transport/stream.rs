@@ -69,6 +69,24 @@ impl Transport {
         Ok(Line { stream, packets: Packets::default(), served: false })
     }
 
+    /// Asks a program at the server of an ssh URL about its repository; `words` follow the path.
+    pub(in crate::git) async fn ask_over_ssh(
+        &self,
+        remote: &Remote,
+        text: &str,
+        program: &'static str,
+        words: &str,
+    ) -> Result<Vec<u8>, GitError> {
+        /// No answer is so long.
+        const LIMIT: usize = 64 << 10;
+        let name = remote.to_string();
+        let failed = |error| ssh_error(&name, error);
+        let address = Address::parse(text).map_err(failed)?;
+        let command = format!("{} {words}", address.command(program));
+        self.count();
+        self.ssh.ask(&self.http, &address, &command, program, LIMIT).await.map_err(failed)
+    }
+
     async fn dial_ssh(&self, server: &Server, text: &str) -> Result<Stream, GitError> {
         let failed = |error| ssh_error(&server.name, error);
         let address = Address::parse(text).map_err(failed)?;
