@@ -43,12 +43,6 @@ pub(super) struct Flags {
     /// Change the files of a directory instead, without git
     #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "branch", "base", "pr"])]
     workdir: Option<PathBuf>,
-    #[command(flatten)]
-    edits: EditFlags,
-    #[command(flatten)]
-    texts: TextFlags,
-    #[command(flatten)]
-    pull: PullFlags,
     /// What becomes of a value that others have changed
     #[arg(long, value_enum, default_value_t, value_name = "RULE")]
     on_conflict: Conflict,
@@ -67,6 +61,12 @@ pub(super) struct Flags {
     /// Do all but the push
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    edits: EditFlags,
+    #[command(flatten)]
+    texts: TextFlags,
+    #[command(flatten)]
+    pull: PullFlags,
     #[command(flatten)]
     server: GitFlags,
     #[command(flatten)]
@@ -152,7 +152,7 @@ struct TextFlags {
     /// Who makes it, as NAME <ADDRESS> [default: `GIT_AUTHOR_NAME` and so on, else yado]
     #[arg(long, value_name = "NAME <ADDRESS>", value_parser = person)]
     author: Option<(String, String)>,
-    /// A private key of ssh or OpenPGP that signs it
+    /// A private key that signs it, of ssh or gpg
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
     /// A file with the passphrase of that key

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::images::images;
 use super::message::Facts;
 use super::upstream::Upstream;
-use super::{Change, Computed, OnConflict, PatchError, PatchRequest, Patched, When, history};
+use super::{
+    Change, ChangedFile, Computed, OnConflict, PatchError, PatchRequest, Patched, Superseded, When,
+    history,
+};
 use crate::git::{GitError, NewCommit, ObjectId, PushOutcome, Pushed};
 use crate::report::{Event, Sink};
 
@@ -42,8 +45,7 @@ pub(super) async fn run<U: Upstream>(
     let hash = request.hash(branch);
     let images = images(&request.edits, &request.options);
     let mut first: Option<Vec<Change>> = None;
-    // Commits that were sent, of which nobody knows whether they were taken.
-    let mut sent: Vec<ObjectId> = Vec::new();
+    let mut sent: Vec<Sent> = Vec::new();
     let (mut unmoved, mut unknown) = (0, None);
     for attempt in 1..=request.max_attempts.max(1) {
         if attempt > 1 {
@@ -51,16 +53,13 @@ pub(super) async fn run<U: Upstream>(
         }
         let (tip, old) = open(upstream, request, branch).await?;
         let head = upstream.commit(&tip).id;
-        if let Some(commit) = landed(upstream, &tip, &sent).await? {
-            // What it has changed is what the last attempt was about.
-            let files = first.take().map(|_| Vec::new()).unwrap_or_default();
-            let previous = upstream.commit(&tip).parents.first().copied();
+        if let Some(landed) = landed(upstream, &tip, &sent).await? {
             return Ok(End::Done(Patched {
-                commit: Some(commit),
-                previous: previous.filter(|_| commit == head),
+                commit: Some(landed.id),
+                previous: Some(landed.previous),
                 changed: true,
                 attempts: attempt - 1,
-                files,
+                files: landed.files.clone(),
                 ..Patched::default()
             }));
         }
@@ -129,7 +128,7 @@ pub(super) async fn run<U: Upstream>(
             }
             Err(error @ GitError::Unknown { .. }) => {
                 note(sink, format!("{error}; looking whether it was taken"));
-                sent.push(id);
+                sent.push(Sent { id, previous: head, files: computed.files.clone() });
                 unknown = Some(error);
             }
             Err(error) => return Err(error.into()),
@@ -172,17 +171,24 @@ async fn open<U: Upstream>(
     }
 }
 
+/// A commit that was sent, of which nobody knows whether it was taken.
+struct Sent {
+    id: ObjectId,
+    previous: ObjectId,
+    files: Vec<ChangedFile>,
+}
+
 /// The commit of `sent` that the branch has.
-async fn landed<U: Upstream>(
+async fn landed<'s, U: Upstream>(
     upstream: &U,
     tip: &U::Tip,
-    sent: &[ObjectId],
-) -> Result<Option<ObjectId>, PatchError> {
+    sent: &'s [Sent],
+) -> Result<Option<&'s Sent>, PatchError> {
     if sent.is_empty() {
         return Ok(None);
     }
     let log = upstream.log(tip, LOG).await?;
-    Ok(log.into_iter().map(|commit| commit.id).find(|id| sent.contains(id)))
+    Ok(sent.iter().find(|sent| log.iter().any(|commit| commit.id == sent.id)))
 }
 
 /// The files that edits are about.
@@ -299,7 +305,8 @@ async fn before<U: Upstream>(
         }
         if answer == Some(true) {
             let (path, place, now) = (change.path.clone(), change.place.clone(), now.clone());
-            return Err(PatchError::Superseded { path, place, now, theirs, ours });
+            let newer = Superseded { path, place, now, theirs, ours };
+            return Err(PatchError::Superseded(newer.into()));
         }
     }
     Ok(None)

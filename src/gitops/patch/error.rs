@@ -74,19 +74,8 @@ pub enum PatchError {
         now: String,
     },
     /// What is there was built of a newer commit than ours.
-    #[error("{path}: {place} is {now} already, built of {theirs}, which comes after {ours}")]
-    Superseded {
-        /// The file.
-        path: String,
-        /// The place in it.
-        place: String,
-        /// What it is.
-        now: String,
-        /// Its source's commit.
-        theirs: ObjectId,
-        /// Ours.
-        ours: ObjectId,
-    },
+    #[error("{0}")]
+    Superseded(Box<Superseded>),
     /// The branch of a pull request has something that is not ours.
     #[error("branch {branch} has a commit of {author}, which is not replaced")]
     Foreign {
@@ -106,6 +95,22 @@ pub enum PatchError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// A value that was built of a newer commit than ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {place} is {now} already, built of {theirs}, which comes after {ours}")]
+pub struct Superseded {
+    /// The file.
+    pub path: String,
+    /// The place in it.
+    pub place: String,
+    /// What it is.
+    pub now: String,
+    /// Its source's commit.
+    pub theirs: ObjectId,
+    /// Ours.
+    pub ours: ObjectId,
 }
 
 fn list(there: &[String]) -> String {
@@ -132,7 +137,7 @@ impl Classified for PatchError {
             Self::NoFile { .. } => Kind::NothingMatched,
             Self::Refused { .. } => Kind::Refused,
             Self::Attempts { .. } | Self::Conflict { .. } | Self::Foreign { .. } => Kind::Conflict,
-            Self::Superseded { .. } => Kind::Superseded,
+            Self::Superseded(_) => Kind::Superseded,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Kind::Missing
             }
@@ -154,7 +159,7 @@ impl Classified for PatchError {
                 hints
             }
             Self::Attempts { .. } => vec!["--max-attempts lets it try more often".to_owned()],
-            Self::Superseded { .. } => vec![
+            Self::Superseded(_) => vec![
                 "--superseded ok takes this for success; --on-conflict overwrite writes nevertheless"
                     .to_owned(),
             ],

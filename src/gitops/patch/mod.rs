@@ -42,7 +42,7 @@ use super::edits::{Edit, EditError, Glob, Options, edit_files};
 use super::forge::{Forge, MergeMethod};
 
 pub use directory::patch_directory;
-pub use error::PatchError;
+pub use error::{PatchError, Superseded};
 pub use message::{Texts, VARIABLES};
 pub use upstream::Repository;
 
@@ -237,9 +237,12 @@ impl PatchRequest {
     /// The edits, each with the files that it is about.
     fn edits(&self) -> Vec<Edit> {
         let globs: Vec<Glob> = self.paths.iter().map(Glob::new).collect();
-        let placed = |edit: &Edit| match edit.paths.is_empty() {
-            true => Edit { paths: globs.clone(), ..edit.clone() },
-            false => edit.clone(),
+        let placed = |edit: &Edit| {
+            let mut edit = edit.clone();
+            if edit.paths.is_empty() {
+                edit.paths.clone_from(&globs);
+            }
+            edit
         };
         self.edits.iter().map(placed).collect()
     }

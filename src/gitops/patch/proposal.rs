@@ -5,7 +5,7 @@ use super::images::{images, short_name};
 use super::message::{Facts, lines};
 use super::upstream::Upstream;
 use super::{Opener, PatchError, PatchRequest, Patched, When};
-use crate::git::{ObjectId, PushOutcome, Pushed};
+use crate::git::{GitError, ObjectId, PushOutcome, Pushed};
 use crate::gitops::forge::{Opened, Proposal, merge_request_url, push_options};
 use crate::gitops::tag::slug;
 use crate::report::{Event, Sink};
@@ -34,13 +34,12 @@ pub(super) async fn propose<U: Upstream>(
     let hash = request.hash(branch);
     let facts = Facts { images: &images, changes: &computed.changes, branch, hash: &hash };
     let texts = &request.texts;
-    let own = match &request.pull.branch {
-        Some(template) => texts.fill(template, facts)?,
-        None => {
-            let name = images.first().map(|image| slug(short_name(image))).unwrap_or_default();
-            let name = if name.is_empty() { "change".to_owned() } else { name };
-            format!("yado/{name}-{hash}")
-        }
+    let own = if let Some(template) = &request.pull.branch {
+        texts.fill(template, facts)?
+    } else {
+        let name = images.first().map(|image| slug(short_name(image))).unwrap_or_default();
+        let name = if name.is_empty() { "change".to_owned() } else { name };
+        format!("yado/{name}-{hash}")
     };
     let own: String = own.trim().chars().take(LONGEST).collect();
     let message = texts.message(facts)?;
@@ -83,18 +82,15 @@ pub(super) async fn propose<U: Upstream>(
         patched.commit = Some(there);
         patched.changed = false;
     }
-    patched.pull_url = match opener {
-        Some(Opener::Forge(forge)) => {
-            let Opened { url, created } = forge.open(&proposal).await?;
-            let what = if created { "opened" } else { "updated" };
-            sink.event(Event::Note { message: format!("{what} {url}") });
-            patched.changed |= created;
-            Some(url)
-        }
-        _ => {
-            let said = pushed.map(|pushed| pushed.messages).unwrap_or_default();
-            said.iter().find_map(|line| merge_request_url(line))
-        }
+    patched.pull_url = if let Some(Opener::Forge(forge)) = opener {
+        let Opened { url, created } = forge.open(&proposal).await?;
+        let what = if created { "opened" } else { "updated" };
+        sink.event(Event::Note { message: format!("{what} {url}") });
+        patched.changed |= created;
+        Some(url)
+    } else {
+        let said = pushed.map(|pushed| pushed.messages).unwrap_or_default();
+        said.iter().find_map(|line| merge_request_url(line))
     };
     Ok(patched)
 }
@@ -123,7 +119,15 @@ async fn push<U: Upstream>(
             Some(old)
         }
     };
-    let pushed = upstream.push(own, old, made, options).await?;
+    let pushed = match upstream.push(own, old, made, options).await {
+        Err(error @ GitError::Unknown { .. }) => {
+            if upstream.reference(own).await? != Some(upstream.id(made)) {
+                return Err(error.into());
+            }
+            Pushed { outcome: PushOutcome::Done, messages: Vec::new() }
+        }
+        pushed => pushed?,
+    };
     match pushed.outcome {
         PushOutcome::Done => Ok(Ok(pushed)),
         PushOutcome::Refused { .. } => Err(refused(own, pushed, false)),

@@ -231,8 +231,9 @@ impl Upstream for Fake {
             Ok(Pushed { outcome, messages: Vec::new() })
         };
         let unknown = || {
-            let source = GitError::Stopped.into();
-            Err(GitError::Unknown { remote: "fake".to_owned(), source })
+            let remote = "fake".to_owned();
+            let lost = GitError::Status { remote: remote.clone(), status: 502, authorized: true };
+            Err(GitError::Unknown { remote, source: lost.into() })
         };
         let mut state = self.0.borrow_mut();
         state.pushes.push((branch.to_owned(), options.to_vec()));

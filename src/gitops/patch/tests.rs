@@ -104,7 +104,7 @@ fn lost_races_are_run_again() {
     assert_eq!(patched.attempts, 4);
     assert_eq!(fake.subjects("main"), ["Update app to 2", "b", "a", "first"]);
     assert_eq!(fake.text("main", "other.yaml"), "x: 2\n");
-    assert!(fake.text("main", "app/values.yaml").contains("2"));
+    assert!(fake.text("main", "app/values.yaml").contains('2'));
 }
 
 #[test]
@@ -145,6 +145,7 @@ fn lost_answers_are_looked_after() {
     assert!(patched.changed);
     assert_eq!(patched.commit, Some(taken.tip("main").unwrap().commit.id));
     assert_eq!(taken.subjects("main").len(), 2);
+    assert_eq!((patched.files.len(), patched.attempts), (1, 1));
     let never = fake().script([At::Never]);
     let patched = run(&never, &request("2")).unwrap();
     assert_eq!((patched.changed, patched.attempts), (true, 2));
@@ -288,6 +289,9 @@ fn refused_changes_become_pull_requests() {
     assert!(options.contains(&"merge_request.target=main".to_owned()));
     assert_eq!(fake.subjects("main"), ["first"]);
     assert_eq!(fake.subjects(&branch), ["Update app to 2", "first"]);
+    let lost = self::fake().script([At::Lost]);
+    let alone = PatchRequest { pull: pull(When::Always), ..request("2") };
+    assert!(run_with(&lost, &alone, Some(Opener::PushOptions)).unwrap().changed);
     // Once more: the branch is there.
     let always = PatchRequest { pull: pull(When::Always), ..request("2") };
     let again = run_with(&fake, &always, Some(Opener::PushOptions)).unwrap();
