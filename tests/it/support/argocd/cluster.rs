@@ -98,9 +98,9 @@ impl Shared {
         if app["status"]["operationState"]["phase"] == "Terminating" {
             self.lock().terminate = true;
         }
-        if app["metadata"]["annotations"].is_object()
-            && !before["metadata"]["annotations"].is_object()
-        {
+        const REFRESH: &str = "argocd.argoproj.io/refresh";
+        let asked = |app: &Value| app["metadata"]["annotations"][REFRESH].is_string();
+        if asked(&app) && !asked(&before) {
             let shared = Arc::clone(self);
             std::thread::spawn(move || shared.compare());
         }
