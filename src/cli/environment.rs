@@ -18,6 +18,11 @@ fn text(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// A variable as it is.
+pub(super) fn raw(name: &std::ffi::OsStr) -> Option<std::ffi::OsString> {
+    env::var_os(name)
+}
+
 /// A variable, for `--build-arg NAME`.
 pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()

@@ -23,6 +23,7 @@ mod secrets;
 mod session;
 mod step;
 mod store;
+mod trigger;
 mod sync;
 
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ enum Command {
     Exec(Box<exec::Flags>),
     /// Change the image of a workload, restart it, go back, and wait until its pods run
     Rollout(Box<rollout::Flags>),
+    /// Start a Tekton PipelineRun, once for each synced commit, and wait for its end
+    Trigger(Box<trigger::Flags>),
     /// Have Argo CD make a commit live, and wait until it is
     Sync(Box<sync::Flags>),
     /// Look at the store, or empty it
@@ -121,6 +124,8 @@ fn variable(name: &str) -> String {
 }
 
 fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
+    // What `--config` says comes first and gives way.
+    let command = command.args_override_self(true);
     let below: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let command = command.mut_args(|arg| match arg.get_long() {
         Some(long) if arg.get_env().is_none() => {
@@ -136,7 +141,12 @@ fn with_variables(command: clap::Command, prefix: &str) -> clap::Command {
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let matches = command().try_get_matches();
+    let command = command();
+    let typed = match step::expand(&command, std::env::args_os().collect(), &STEPS) {
+        Ok(typed) => typed,
+        Err(error) => return exit::report(&error),
+    };
+    let matches = command.try_get_matches_from(typed);
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -149,6 +159,9 @@ pub fn run() -> ExitCode {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
         Command::Rollout(flags) => rollout::run(*flags),
+        Command::Trigger(flags) => trigger::run(&flags),
+        Command::Store(flags) => store::run(&global, &flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
         Command::Sync(flags) => sync::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),
         Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),

@@ -222,13 +222,17 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, CliError> {
 }
 
 fn set_image(flags: &SetImage) -> Result<(), CliError> {
-    // A workload may hold a `=` behind its slash as little as a container a slash.
+    // Neither a kind nor a name holds a `=`.
     let (images, words): (Vec<_>, Vec<_>) =
-        flags.words.iter().cloned().partition(|word| rollout::image(word).is_some());
+        flags.words.iter().cloned().partition(|word| word.contains('='));
+    let images = images.iter().map(|word| {
+        let wrong = || CliError::Usage(format!("{word:?}: expected CONTAINER=IMAGE"));
+        rollout::image(word).ok_or_else(wrong)
+    });
+    let images = images.collect::<Result<Vec<_>, _>>()?;
     if images.is_empty() {
         return Err(CliError::Usage("there is no CONTAINER=IMAGE to set".to_owned()));
     }
-    let images: Vec<_> = images.iter().filter_map(|word| rollout::image(word)).collect();
     for (_, image) in &images {
         if let Err(error) = image.parse::<crate::image::Reference>() {
             return Err(CliError::Usage(format!("{image}: {error}")));

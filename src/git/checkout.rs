@@ -236,6 +236,7 @@ impl Checkout<'_> {
             let failed = |source: io::Error| io_error(&pending.target, source);
             let dir = self.open(&pending.target).map_err(failed)?;
             let mut newest = None;
+            let before = left.len();
             for entry in entries {
                 if (self.stop)() {
                     return Err(GitError::Stopped);
@@ -279,6 +280,8 @@ impl Checkout<'_> {
                     staged.push(Staged { path, mode, id, stat, skipped: false });
                 }
             }
+            // In the order of their names, in which packs mostly have their files.
+            left[before..].reverse();
             directories.push((pending.target, newest));
         }
         if self.times != Times::Now {

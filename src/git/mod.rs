@@ -1,4 +1,4 @@
-//! Git without git: one commit of a repository elsewhere, as files.
+//! Git without git: one commit of a repository elsewhere, as files; or a clone of it, see [`clone`].
 //!
 //! ```text
 //! text ─ GitUrl::parse ─► where, and what of it
@@ -16,7 +16,7 @@
 //! It speaks version 2 of git's protocol over https, http, `git://` and ssh; over ssh, whose
 //! servers often do not let git know which version is meant, the older ones too. What a checkout
 //! gives is what `git` gives with its own defaults: line ends and `$Id$` by `.gitattributes`, no
-//! filters (LFS files stay pointers, with a warning).
+//! filters (LFS files stay pointers, with a warning, unless a clone is asked for them).
 //! Credentials go to the origin they were given for, and to no other.
 
 mod attributes;
@@ -77,6 +77,7 @@ use setup::Setup;
 use transport::Transport;
 
 pub use branch::{File, Head};
+pub use change::{Edit, Made, Signer};
 pub use change::{Edit, Made};
 pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
 pub use commit::{Author, Commit, NewCommit};
@@ -84,6 +85,9 @@ pub use credentials::{Credential, CredentialError, CredentialStore, Rewrite, Set
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use local::{LocalCommit, LocalError, LocalHead, LocalRepository};
+pub use object::{Mode, TreeEntry};
+pub use protocol::Filter;
+pub use push::{Push, PushOutcome, Pushed, Update};
 pub use object::{Mode, TreeEntry};
 pub use protocol::Filter;
 pub use push::{Push, PushOutcome, Pushed, Update};

@@ -30,6 +30,7 @@ pub(super) async fn ls_refs(
     if server.version == Version::One {
         return Ok(listed(server, prefixes));
     }
+    server.renew();
     let mut message = server.command("ls-refs")?;
     message.line("peel").line("symrefs");
     if server.can("ls-refs", "unborn") {

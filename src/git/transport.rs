@@ -133,6 +133,11 @@ impl Server {
         GitError::Protocol { remote: self.name.clone(), problem: problem.into() }
     }
 
+    /// Has the next message go over a new stream. A process at the other end of one goes on seeing
+    /// the references that it has seen once.
+    pub(super) fn renew(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.take_if(|line| line.served);
     /// An error in the server's own words.
     pub(super) fn refused(&self, message: &str) -> GitError {
         let message = credentials::redact(message.trim(), &self.secrets);
@@ -270,6 +275,7 @@ impl Transport {
 
     /// Sends a message over a stream and waits for the first bytes of its answer.
     async fn over(server: &Server, mut line: Line, message: &[u8]) -> Result<Answer, GitError> {
+        line.served = true;
         line.stream.send(&server.name, message).await?;
         let waits = line.packets.is_empty();
         let mut answer = Answer::new(server, Source::Stream(line));

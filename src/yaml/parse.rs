@@ -197,7 +197,8 @@ impl<'a> Tree<'a> {
             // What is not there has the text of a null and no bytes.
             ScalarStyle::Plain if range.is_empty() => {
                 let indicated = match self.open.last().map(|open| (open.flow, &open.kind)) {
-                    Some((_, Kind::Mapping(_, key))) => key.is_some(),
+                    // A key has an indicator only if it is in more lines.
+                    Some((_, Kind::Mapping(_, key))) => key.is_some() || from > self.last,
                     Some((flow, Kind::Sequence(_))) => !flow,
                     None => false,
                 };

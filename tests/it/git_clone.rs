@@ -121,6 +121,11 @@ fn clones_are_those_of_git() {
         [result(&output, "branch").to_owned(), result(&output, "tag").to_owned()]
     };
     assert_eq!(branch(&[&url, "x"]), ["main", "v2.0"]);
+    for (url, name) in [(server.https("old/app"), "old"), (server.daemon("app"), "daemon")] {
+        yado(&server, &work, &[&url, name, "--depth=2"]).succeeds();
+        assert_eq!(listing(&work.path(name)), listing(&work.path("git-1")), "{url}");
+        sound(&server, &work.path(name), &url);
+    }
     assert_eq!(branch(&[&url, "y", "--revision", "v1.0"]), ["", "v1.0"]);
     assert_eq!(branch(&[&url, "z", "--revision", &first, "--no-tags"]), ["", ""]);
     // Work goes on: what is new arrives, and is merged.

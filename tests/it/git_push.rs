@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use yado::git::{
     Author, Commit, Edit, Git, GitError, GitOptions, GitUrl, Head, Made, NewCommit, ObjectId, Push,
-    PushOutcome, Pushed, Remote, TreeEntry, Update,
+    PushOutcome, Pushed, Remote, SshOptions, TreeEntry, Update,
 };
 use yado::net::{Http, Options, Retry};
 use yado::report::{Event, Sink};
 
-use crate::support::Meter;
 use crate::support::git::{GitRepository, GitServer};
+use crate::support::ssh::{SshServer, SshSetup, keygen};
+use crate::support::{Meter, WorkDir};
 
 /// Keeps what is noted.
 #[derive(Default)]
@@ -514,6 +515,49 @@ fn servers_that_can_do_less_or_refuse_to() {
         let Client { git, notes } = client(&server);
         everything(&git, &remote(&server.http(&format!("{path}{name}"))), &app, &commits);
         assert!(notes.has(note), "{name}: {:?}", notes.0);
+    }
+}
+
+#[test]
+fn over_ssh_with_and_without_version_2() {
+    let server = GitServer::start();
+    for accepts_protocol in [true, false] {
+        let (app, commits) = furnish_history(&server, &format!("ssh-{accepts_protocol}"));
+        let work = WorkDir::new();
+        let ssh = SshServer::start(SshSetup { accepts_protocol, ..SshSetup::default() });
+        keygen(&work.path("id"), "ed25519", &[]);
+        ssh.authorize(&work.path("id.pub"));
+        let known = work.write("known_hosts", ssh.known(&ssh.name(), "ed25519"));
+        let options = SshOptions {
+            identities: vec![work.path("id")],
+            known_hosts: vec![known],
+            ..SshOptions::default()
+        };
+        let client = || {
+            let options = GitOptions { ssh: options.clone(), ..GitOptions::default() };
+            Git::new(Http::new(Options::default()), options, Arc::new(Notes::default()))
+        };
+        let remote = remote(&ssh.url(app.bare()));
+        everything(&client(), &remote, &app, &commits);
+        // One channel for reading and one for the push, where version 2 allows it.
+        let git = client();
+        run(async {
+            let head = git.open_branch(&remote, "main").await.unwrap();
+            let edits = edits([(FILE, write("over ssh\n"))]);
+            let made = head.commit_with(&edits, &new("m"), None).await.unwrap().unwrap();
+            app.hook("pre-receive", "echo no >&2; exit 1");
+            let refused = push(&git, &remote, &head, &made).await;
+            assert_eq!(reason(&refused), "pre-receive hook declined");
+            assert_eq!(refused.messages, ["no"]);
+            app.hook("pre-receive", "exit 0");
+            let before = git.requests();
+            assert_eq!(push(&git, &remote, &head, &made).await.outcome, PushOutcome::Done);
+            assert_eq!(git.requests() - before, 1);
+        });
+        if accepts_protocol {
+            assert_eq!(git.requests(), 3, "one to read, two to push");
+        }
+        app.fsck();
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! They need no store, no namespace and no home directory; they run as any uid.
 
+mod config;
 mod git;
 mod results;
 
@@ -20,6 +21,7 @@ use crate::gitops::{Classified, Kind};
 use crate::net::{self, Http};
 use crate::report::{self, Mode, Sink};
 
+pub(super) use config::expand;
 pub(super) use git::GitFlags;
 pub(super) use results::Results;
 

@@ -227,3 +227,129 @@ impl Refspec {
         name.strip_prefix(before)?.strip_suffix(after)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::url::Remote;
+
+    fn id(letter: char) -> ObjectId {
+        ObjectId::parse(&letter.to_string().repeat(40)).unwrap()
+    }
+
+    fn listed() -> Vec<Reference> {
+        let reference = |letter, name: &str, target: Option<&str>| Reference {
+            name: name.to_owned(),
+            id: id(letter),
+            peeled: None,
+            target: target.map(str::to_owned),
+        };
+        let mut tag = reference('d', "refs/tags/v1", None);
+        tag.peeled = Some(id('a'));
+        vec![
+            reference('a', "HEAD", Some("refs/heads/main")),
+            reference('a', "refs/heads/main", None),
+            reference('b', "refs/heads/side", None),
+            reference('c', "refs/pull/1/head", None),
+            tag,
+        ]
+    }
+
+    fn request(revision: Option<&str>) -> CloneRequest {
+        let remote = Remote::parse("https://h/x.git").unwrap().unwrap();
+        CloneRequest { revision: revision.map(str::to_owned), ..CloneRequest::new(remote) }
+    }
+
+    fn names(kept: &[Kept]) -> Vec<&str> {
+        kept.iter().map(|kept| kept.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_branch_a_tag_and_another_reference() {
+        let all = listed();
+        for (revision, branch, fetch, head, following) in [
+            (None, Some("refs/heads/main"), "+refs/heads/main:refs/remotes/origin/main", true, 1),
+            (
+                Some("side"),
+                Some("refs/heads/side"),
+                "+refs/heads/side:refs/remotes/origin/side",
+                false,
+                1,
+            ),
+            (Some("v1"), None, "+refs/tags/v1:refs/tags/v1", false, 0),
+            (Some("pull/1/head"), None, ALL_BRANCHES, false, 1),
+        ] {
+            let request = request(revision);
+            let chosen = Chosen::of(refs::choose(&all, revision).unwrap());
+            let Selection { setup, following: tags, .. } = select(&request, &all, &chosen);
+            assert_eq!(setup.branch.as_deref(), branch, "{revision:?}");
+            assert_eq!(setup.fetch, [fetch], "{revision:?}");
+            assert_eq!(setup.remote_head.is_some(), head, "{revision:?}");
+            assert_eq!(tags.len(), following, "{revision:?}");
+        }
+        let request = CloneRequest {
+            single_branch: false,
+            tags: Tags::All,
+            refspecs: vec![Refspec::parse("refs/pull/*/head:refs/remotes/pull/*").unwrap()],
+            ..request(None)
+        };
+        let chosen = Chosen::of(&all[0]);
+        let Selection { setup, others, .. } = select(&request, &all, &chosen);
+        let mut found = names(&setup.refs);
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(
+            found,
+            [
+                "refs/heads/main",
+                "refs/remotes/origin/main",
+                "refs/remotes/origin/side",
+                "refs/remotes/pull/1",
+                "refs/tags/v1",
+            ],
+        );
+        assert!(others.contains(&id('c')) && others.contains(&id('d')), "{others:?}");
+        assert_eq!(setup.tag_option, Some("--tags"));
+    }
+
+    #[test]
+    fn lists_what_may_be_meant() {
+        let prefixes = |request: &CloneRequest| prefixes(request).join(" ");
+        assert_eq!(prefixes(&request(None)), "HEAD refs/tags/");
+        let none = CloneRequest { tags: Tags::None, ..request(Some("main")) };
+        assert_eq!(prefixes(&none), "HEAD refs/heads/main refs/main refs/tags/main");
+        let all = CloneRequest { single_branch: false, ..request(None) };
+        assert_eq!(prefixes(&all), "HEAD refs/heads/ refs/tags/");
+        assert!(prefixes(&request(Some("abc1"))).contains("refs/heads/ "));
+        assert_eq!(beginning(&listed(), "aaaa"), [id('a')]);
+        for (text, short) in [("abc1", true), ("abc", false), ("main", false), ("ABCDEF0", true)] {
+            assert_eq!(is_short_id(text), short, "{text}");
+        }
+    }
+
+    #[test]
+    fn refspecs_are_read_as_git_writes_them() {
+        for (text, expected) in [
+            ("+refs/heads/*:refs/remotes/x/*", Some("+refs/heads/*:refs/remotes/x/*")),
+            ("main:other", Some("refs/heads/main:refs/heads/other")),
+            ("refs/tags/v1", Some("refs/tags/v1:")),
+            ("refs/heads/*", Some("refs/heads/*:")),
+            ("", None),
+            ("^refs/heads/x", None),
+            ("a*:b", None),
+            ("a:b c", None),
+            ("refs/../x", None),
+        ] {
+            let found = Refspec::parse(text).map(|spec| spec.to_string()).ok();
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+        let spec = Refspec::parse("refs/pull/*/head").unwrap();
+        for (name, part) in [
+            ("refs/pull/12/head", Some("12")),
+            ("refs/pull/12/merge", None),
+            ("refs/heads/x", None),
+        ] {
+            assert_eq!(spec.part(name), part, "{name}");
+        }
+    }
+}

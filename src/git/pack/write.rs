@@ -89,9 +89,6 @@ impl Pack {
     pub(in crate::git) fn index(&self) -> io::Result<Vec<u8>> {
         /// Offsets from here on stand in a table of their own.
         const LARGE: u64 = 1 << 31;
-        let mut ends: Vec<u64> = self.entries.iter().map(|entry| entry.offset).collect();
-        ends.push(self.size - self.format.len() as u64);
-        ends.sort_unstable();
         let mut index = b"\xfftOc\0\0\0\x02".to_vec();
         let mut at = 0;
         for first in 0..=u8::MAX {
@@ -101,14 +98,8 @@ impl Pack {
         for entry in &self.entries {
             index.extend_from_slice(entry.id.as_bytes());
         }
-        for entry in &self.entries {
-            let end = ends[ends.partition_point(|end| *end <= entry.offset)];
-            let mut crc = libdeflater::Crc::new();
-            self.part(entry.offset, end, &mut |piece| {
-                crc.update(piece);
-                Ok(())
-            })?;
-            index.extend_from_slice(&crc.sum().to_be_bytes());
+        for crc in self.checksums()? {
+            index.extend_from_slice(&crc.to_be_bytes());
         }
         let mut large: Vec<u64> = Vec::new();
         for entry in &self.entries {
@@ -125,6 +116,35 @@ impl Pack {
         }
         index.extend_from_slice(self.trailer.as_bytes());
         with_checksum(index, self.format)
+    }
+
+    /// The CRC-32 of each entry as it stands in the file, which is read once from front to back.
+    fn checksums(&self) -> io::Result<Vec<u32>> {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_unstable_by_key(|at| self.entries[*at].offset);
+        let end = self.size - self.format.len() as u64;
+        let mut sums = vec![0; self.entries.len()];
+        let Some(first) = order.first() else { return Ok(sums) };
+        let mut at = self.entries[*first].offset;
+        let mut number = 0;
+        let mut crc = libdeflater::Crc::new();
+        self.part(at, end, &mut |mut piece| {
+            while let Some(current) = order.get(number) {
+                let next = order.get(number + 1);
+                let stop = next.map_or(end, |next| self.entries[*next].offset);
+                let count = (stop - at).min(piece.len() as u64) as usize;
+                crc.update(&piece[..count]);
+                at += count as u64;
+                piece = &piece[count..];
+                if at < stop {
+                    break;
+                }
+                sums[*current] = std::mem::take(&mut crc).sum();
+                number += 1;
+            }
+            Ok(())
+        })?;
+        Ok(sums)
     }
 
     fn part(

@@ -54,6 +54,8 @@ impl Stream {
 pub(super) struct Line {
     pub(super) stream: Stream,
     pub(super) packets: Packets,
+    /// Whether a message went over it.
+    pub(super) served: bool,
 }
 
 impl Transport {
@@ -64,7 +66,7 @@ impl Transport {
             Remote::Ssh(text) => self.dial_ssh(server, text).await?,
             Remote::Http(_) => return Err(server.protocol("http is not a stream")),
         };
-        Ok(Line { stream, packets: Packets::default() })
+        Ok(Line { stream, packets: Packets::default(), served: false })
     }
 
     async fn dial_ssh(&self, server: &Server, text: &str) -> Result<Stream, GitError> {

@@ -204,7 +204,10 @@ fn in_flow(
 
 /// That a flow collection is no single pair, as in `[a: b]`.
 pub(super) fn has_brackets(file: &File<'_>, node: &Node, path: &[Key]) -> Result<(), EditError> {
-    if file.text[node.span.start..].starts_with(['[', '{']) {
+    // What begins with a brace may be its key.
+    let first = node.pairs().and_then(<[(Node, Node)]>::first);
+    let inside = first.is_none_or(|(key, _)| key.outer().start > node.span.start);
+    if inside && file.text[node.span.start..].starts_with(['[', '{']) {
         return Ok(());
     }
     let reason = "it is a pair without braces";

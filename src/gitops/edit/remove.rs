@@ -27,6 +27,15 @@ pub(super) fn remove(
     };
     if is_flow(parent) {
         has_brackets(file, parent, path)?;
+        let from = match index.checked_sub(1) {
+            None => parent.span.start + 1,
+            Some(before) => skip_blank(file.text, members(parent)[before].1) + 1,
+        };
+        if skip_blank(file.text, from) != members(parent)[index].0 {
+            let reason = "its key has a question mark";
+            let problem = Problem::Unsupported { path: show(path), reason };
+            return Err(file.error(from, problem));
+        }
         return Ok(from_flow(file.text, parent, index));
     }
     if members(parent).len() == 1 {
@@ -36,6 +45,15 @@ pub(super) fn remove(
         };
         let located = file.locate(document, parent_path)?;
         return replace::replace(file, &located, parent_path, &empty);
+    }
+    let ends = members(parent);
+    if let Some((next, _)) = ends.get(index + 1)
+        && parent.pairs().is_some_and(|pairs| pairs[index + 1].0.is_absent())
+    {
+        // It would belong to the key in front of this one.
+        let reason = "what follows it has no key";
+        let problem = Problem::Unsupported { path: show(path), reason };
+        return Err(file.error(*next, problem));
     }
     Ok(vec![(from_block(file.text, parent, index), String::new())])
 }

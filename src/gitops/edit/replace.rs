@@ -1,6 +1,7 @@
 //! A collection in the place of something else, and nothing in the place of a collection.
 
 use super::apply::Splice;
+use super::insert::has_brackets;
 use super::resolve::{File, Located, is_flow};
 use super::scalar::{absent, check_tag, context};
 use super::{EditError, Key};
@@ -17,6 +18,9 @@ pub(super) fn replace(
 ) -> Result<Vec<Splice>, EditError> {
     let (text, node) = (file.text, found.node);
     check_tag(file, node, path, value)?;
+    if is_flow(node) {
+        has_brackets(file, node, path)?;
+    }
     let near = found.parent.unwrap_or(node);
     let layout = Layout::of(text, &file.stream, near);
     let context = context(file, found);

@@ -112,7 +112,8 @@ pub(super) fn absent(
         _ if properties => "",
         // A colon that touches an alias would be part of its name.
         (Some(key), _) if found.in_flow() && key.scalar().is_none() => " :",
-        (Some(key), _) if found.in_flow() && !key.is_absent() => ":",
+        // Nor can it follow more than one line.
+        (Some(key), _) if found.in_flow() && !key.is_absent() && !has_lines(file.text, key) => ":",
         _ => {
             let reason = "it is a key without a colon";
             let problem = Problem::Unsupported { path: show(path), reason };
@@ -123,6 +124,10 @@ pub(super) fn absent(
     let after = file.text[at..].chars().next();
     let space = if after.is_none_or(|c| c.is_whitespace() || ",]}".contains(c)) { "" } else { " " };
     Ok((at..at, format!("{colon} {written}{space}")))
+}
+
+fn has_lines(text: &str, node: &Node) -> bool {
+    text[node.outer()].contains(['\n', '\r'])
 }
 
 /// A block scalar remains one if it can hold the value, else it becomes one on one line.

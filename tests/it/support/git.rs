@@ -247,6 +247,11 @@ pub(crate) struct GitRepository<'a> {
 }
 
 impl GitRepository<'_> {
+    /// What is served.
+    pub(crate) fn bare(&self) -> &Path {
+        &self.bare
+    }
+
     /// Lets anybody push to it, and fetch single objects from it, over http.
     pub(crate) fn open(&self) -> &Self {
         self.served(["config", "http.receivepack", "true"]);
