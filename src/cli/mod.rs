@@ -23,8 +23,8 @@ mod secrets;
 mod session;
 mod step;
 mod store;
-mod trigger;
 mod sync;
+mod trigger;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,20 +88,20 @@ enum Command {
     Build(Box<build::Flags>),
     /// Run a command in an image, with the sandbox of a RUN step
     Exec(Box<exec::Flags>),
+    /// Clone a git repository into a directory
+    GitClone(Box<git_clone::Flags>),
+    /// Make the tag of an image, from the time, a commit or a version
+    ImageTag(Box<image_tag::Flags>),
+    /// Change an image or another value in files of a git repository
+    GitPatch(Box<git_patch::Flags>),
+    /// Have Argo CD make a commit live, and wait until it is
+    Sync(Box<sync::Flags>),
     /// Change the image of a workload, restart it, go back, and wait until its pods run
     Rollout(Box<rollout::Flags>),
     /// Start a Tekton PipelineRun, once for each synced commit, and wait for its end
     Trigger(Box<trigger::Flags>),
-    /// Have Argo CD make a commit live, and wait until it is
-    Sync(Box<sync::Flags>),
     /// Look at the store, or empty it
     Store(store::Flags),
-    /// Clone a git repository into a directory
-    GitClone(Box<git_clone::Flags>),
-    /// Change an image or another value in files of a git repository
-    GitPatch(Box<git_patch::Flags>),
-    /// Make the tag of an image, from the time, a commit or a version
-    ImageTag(Box<image_tag::Flags>),
     /// Show what this machine or pod allows, and which isolation follows
     Info,
 }
@@ -158,15 +158,13 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Build(flags) => build::run(&global, &flags),
         Command::Exec(flags) => exec::run(&global, *flags),
+        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::ImageTag(flags) => image_tag::run(*flags),
+        Command::GitPatch(flags) => git_patch::run(&flags),
+        Command::Sync(flags) => sync::run(&flags),
         Command::Rollout(flags) => rollout::run(*flags),
         Command::Trigger(flags) => trigger::run(&flags),
         Command::Store(flags) => store::run(&global, &flags),
-        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
-        Command::Sync(flags) => sync::run(&flags),
-        Command::Store(flags) => store::run(&global, &flags),
-        Command::GitClone(flags) => git_clone::run(&flags).map(|()| ExitCode::SUCCESS),
-        Command::GitPatch(flags) => git_patch::run(&flags),
-        Command::ImageTag(flags) => image_tag::run(*flags),
         Command::Info => info::run(&global),
     };
     match done {

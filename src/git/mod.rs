@@ -77,7 +77,6 @@ use setup::Setup;
 use transport::Transport;
 
 pub use branch::{File, Head};
-pub use change::{Edit, Made, Signer};
 pub use change::{Edit, Made};
 pub use clone::{CloneRequest, Cloned, Refspec, Submodules, Tags};
 pub use commit::{Author, Commit, NewCommit};
@@ -85,9 +84,6 @@ pub use credentials::{Credential, CredentialError, CredentialStore, Rewrite, Set
 pub use error::GitError;
 pub use id::{ObjectFormat, ObjectId};
 pub use local::{LocalCommit, LocalError, LocalHead, LocalRepository};
-pub use object::{Mode, TreeEntry};
-pub use protocol::Filter;
-pub use push::{Push, PushOutcome, Pushed, Update};
 pub use object::{Mode, TreeEntry};
 pub use protocol::Filter;
 pub use push::{Push, PushOutcome, Pushed, Update};

@@ -138,6 +138,8 @@ impl Server {
     pub(super) fn renew(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.take_if(|line| line.served);
+    }
+
     /// An error in the server's own words.
     pub(super) fn refused(&self, message: &str) -> GitError {
         let message = credentials::redact(message.trim(), &self.secrets);

@@ -11,13 +11,9 @@ impl Classified for GitError {
             | Self::NoSubdir { .. }
             | Self::NoFile { .. }
             | Self::Checksum { .. }
-            | Self::NoFile { .. }
-            | Self::Checksum { .. }
-            | Self::NoFile { .. }
             | Self::Unadvertised { .. }
             | Self::Empty { .. } => Kind::NothingMatched,
             Self::Ambiguous { .. } => Kind::Ambiguous,
-            Self::Refspec { .. } | Self::BadPath { .. } => Kind::Usage,
             Self::Refspec { .. } | Self::BadPath { .. } | Self::Commit { .. } => Kind::Usage,
             Self::Status { status: 401 | 403, .. } => Kind::Auth,
             Self::Status { status: 404 | 410, .. } => Kind::Missing,
@@ -26,8 +22,6 @@ impl Classified for GitError {
                 Kind::NothingMatched
             }
             Self::Refused { .. } | Self::Unsupported { .. } => Kind::Refused,
-            Self::Unadvertised { .. } => Kind::NothingMatched,
-            Self::Refused { .. } => Kind::Refused,
             Self::Ssh { source, .. } if source.is_auth() => Kind::Auth,
             Self::Ssh { source, .. } if source.is_input() => Kind::Input,
             Self::Ssh { source, .. } if source.is_missing() => Kind::Missing,
@@ -37,14 +31,10 @@ impl Classified for GitError {
             | Self::Protocol { .. }
             | Self::Pack { .. }
             | Self::Lfs { .. }
-            | Self::Unsupported { .. }
-            | Self::Unknown { .. }
             | Self::Ssh { .. } => Kind::Unreachable,
             Self::Path { .. }
             | Self::Module { .. }
             | Self::InTheWay { .. }
-            | Self::Commit { .. } => Kind::Input,
-            Self::Submodule { source, .. } => source.kind(),
             | Self::SigningKey { .. } => Kind::Input,
             Self::Submodule { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::NotEmpty { .. } | Self::Io { .. } => Kind::Output,

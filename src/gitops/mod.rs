@@ -12,11 +12,11 @@ pub mod edits;
 pub mod forge;
 mod git;
 mod kind;
+pub mod patch;
 pub mod rollout;
 pub mod tag;
 mod template;
 pub mod trigger;
-pub mod patch;
 
 pub use built::{Built, BuiltError};
 pub use kind::{Classified, Kind};

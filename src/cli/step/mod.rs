@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::CliError;
 use super::{environment, session};
 use crate::gitops::{Classified, Kind};
-use crate::net::{self, Http};
+use crate::net;
 use crate::report::{self, Mode, Sink};
 
 pub(super) use config::expand;
@@ -136,11 +136,6 @@ impl StepFlags {
 }
 
 impl Step {
-    /// The client for what is not git.
-    pub(super) fn http(&self) -> Http {
-        Http::new(self.net.clone())
-    }
-
     /// Runs the step's work to its end, its deadline or a signal, whichever comes first; what is
     /// under way then is dropped.
     pub(super) fn run<T, E: Classified>(
