@@ -330,7 +330,7 @@ fn applications_have_their_resources_below_them() {
     let screen = || Shown::after(&terminal.out.text(), 100);
     events(&terminal);
     let row =
-        "   Deployment shop/web                      Synced     Progressing  0.0s  1 of 2 updated";
+        "    Deployment shop/web                      Synced     Progressing  0.0s  1 of 2 updated";
     let head = "  web: Synced, Progressing, operation Running, at 3f2a  0.0s";
     assert_eq!(screen(), [head, row]);
     terminal.at(1500, ended(true));
