@@ -18,10 +18,12 @@ pub(super) fn state(revision: &str, sync: &str, health: &str, operation: &str) -
     };
     let mut state = format!("{}, {}", or(sync, "not compared"), or(health, "health unknown"));
     if !operation.is_empty() {
-        state += &format!(", operation {}", one_line(operation));
+        state += ", operation ";
+        state += &one_line(operation);
     }
     if !revision.is_empty() {
-        state += &format!(", at {}", one_line(revision));
+        state += ", at ";
+        state += &one_line(revision);
     }
     state
 }

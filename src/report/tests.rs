@@ -130,6 +130,29 @@ fn done() -> Event {
     }
 }
 
+fn application(sync: &str, health: &str, waits_for: Option<&str>) -> Event {
+    Event::Application {
+        application: "web".to_owned(),
+        revision: "3f2a".to_owned(),
+        sync: sync.to_owned(),
+        health: health.to_owned(),
+        operation: "Running".to_owned(),
+        waits_for: waits_for.map(str::to_owned),
+    }
+}
+
+fn resource(name: &str, sync: &str, health: &str, message: &str) -> Event {
+    Event::Resource {
+        application: "web".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        sync: sync.to_owned(),
+        health: health.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
 /// What is tested, the events with their times, the lines.
 type Case = (&'static str, Vec<(u64, Event)>, &'static [&'static str]);
 
@@ -265,6 +288,8 @@ fn json_is_documented() {
         bench.at(0, event);
     }
     bench.at(0, progress(1)).at(0, PULLED).at(0, warning("")).at(0, note("")).at(0, done());
+    bench.at(0, application("", "", Some(""))).at(0, resource("", "", "", ""));
+    bench.at(0, Event::ApplicationFinished { application: String::new(), good: true });
     bench.at(0, Event::Failed { message: String::new() });
     for line in bench.lines() {
         let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
@@ -275,6 +300,41 @@ fn json_is_documented() {
             assert!(section.contains(&format!("| `{field}` |")), "{event}.{field}");
         }
     }
+}
+
+#[test]
+fn applications_have_their_resources_below_them() {
+    let ended = |good| Event::ApplicationFinished { application: "web".to_owned(), good };
+    let events = |bench: &Bench| {
+        bench.at(0, application("OutOfSync", "", Some("the operation\u{1b}[1m")));
+        bench.at(10, resource("api", "OutOfSync", "Healthy", ""));
+        bench.at(20, resource("web", "Synced", "Progressing", "1 of 2 updated"));
+        bench.at(30, application("Synced", "Progressing", None));
+        bench.at(40, resource("api", "Synced", "Healthy", ""));
+    };
+    let plain = Bench::new(Mode::Plain);
+    events(&plain);
+    plain.at(1500, ended(true)).at(1600, ended(false));
+    let expected = [
+        "web: OutOfSync, health unknown, operation Running, at 3f2a; waits for the operation",
+        "web: Deployment shop/api: OutOfSync Healthy",
+        "web: Deployment shop/web: Synced Progressing: 1 of 2 updated",
+        "web: Synced, Progressing, operation Running, at 3f2a",
+        "web: Deployment shop/api: Synced Healthy",
+        "web DONE 1.5s",
+        "web ERROR",
+    ];
+    assert_eq!(plain.lines(), expected);
+
+    let terminal = Bench::with(Mode::Terminal, Out::new(usize::MAX), false, 100);
+    let screen = || Shown::after(&terminal.out.text(), 100);
+    events(&terminal);
+    let row =
+        "    Deployment shop/web                      Synced     Progressing  0.0s  1 of 2 updated";
+    let head = "  web: Synced, Progressing, operation Running, at 3f2a  0.0s";
+    assert_eq!(screen(), [head, row]);
+    terminal.at(1500, ended(true));
+    assert_eq!(screen(), ["✓ web: Synced, Progressing, operation Running, at 3f2a  1.5s"]);
 }
 
 #[test]

@@ -16,16 +16,17 @@ use crate::report::Event;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "The server")]
 pub(super) struct Access {
-    /// Argo CD's server: HOST[:PORT][/ROOT] or a URL [env: ARGOCD_SERVER]
+    /// Argo CD's server: HOST[:PORT][/ROOT] or a URL [env: `ARGOCD_SERVER`]
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
-    /// A file that holds a token, of an account or of a project's role [env: ARGOCD_AUTH_TOKEN, the token]
+    /// A file with a token, of an account or of a project's role [env: `ARGOCD_AUTH_TOKEN` holds it
+    /// itself]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["argocd-username", "argocd-password-file"])]
     auth_token_file: Option<PathBuf>,
-    /// Log in as this user [env: ARGOCD_USERNAME]
+    /// Log in as this user [env: `ARGOCD_USERNAME`]
     #[arg(id = "argocd-username", long = "username", value_name = "NAME")]
     username: Option<String>,
-    /// A file that holds the user's password [env: ARGOCD_PASSWORD, the password]
+    /// A file with the user's password [env: `ARGOCD_PASSWORD` holds it itself]
     #[arg(id = "argocd-password-file", long = "password-file", value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Speak http
@@ -130,8 +131,9 @@ impl Access {
         // What holds for this server holds for no repository.
         let mut net = step.net.clone();
         net.unverified = self.insecure || options.insecure || context.insecure;
-        let crt = self.server_crt.clone().or_else(|| options.server_crt.as_ref().map(Into::into));
-        net.certificates.extend(crt);
+        let trusted =
+            self.server_crt.clone().or_else(|| options.server_crt.as_ref().map(Into::into));
+        net.certificates.extend(trusted);
         let cert = self.client_cert.clone().or_else(|| options.client_crt.as_ref().map(Into::into));
         let key = self.client_key.clone().or_else(|| options.client_key.as_ref().map(Into::into));
         net.identity = match (cert, key) {

@@ -137,13 +137,14 @@ pub(super) struct How {
 pub(super) struct Wait {
     /// What is waited for, separated by commas; suspended beside health takes either
     #[arg(
-        long,
+        id = "wait",
+        long = "wait",
         value_enum,
         value_delimiter = ',',
         default_values_t = [WaitFlag::Sync, WaitFlag::Health, WaitFlag::Operation],
         value_name = "WHAT"
     )]
-    wait: Vec<WaitFlag>,
+    what: Vec<WaitFlag>,
     /// How long it must stay well: 10s
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = quantity::duration)]
     settle: Duration,
@@ -286,7 +287,7 @@ impl Flags {
     pub(super) fn goal(&self, marker: Info) -> Result<Goal, CliError> {
         let (how, wait) = (&self.how, &self.wait);
         let revisions = self.what.expected()?;
-        let waits = |what| wait.wait.contains(&what);
+        let waits = |what| wait.what.contains(&what);
         Ok(Goal {
             revisions,
             sync: match how.sync {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::exit::CliError;
 use super::super::step::{GitFlags, Step};
-use crate::git::{Git, GitUrl, ObjectId};
+use crate::git::{Git, ObjectId, Remote};
 use crate::gitops::argocd::{Ancestry, Contains, Source, same};
 use crate::report::{self, Event, Sink};
 
@@ -66,9 +66,9 @@ impl History {
             ObjectId::parse(text).ok_or_else(|| format!("{text} is not the whole id of a commit"))
         };
         let (head, ours) = (id(head)?, id(ours)?);
-        let url = GitUrl::parse(&source.repo_url).map_err(|e| e.to_string())?;
-        let url = url.ok_or_else(|| format!("{} is no repository", source.repo_url))?;
-        let answer = self.git.is_ancestor(&url.remote, &ours, &head).await;
+        let remote = Remote::parse(&source.repo_url).map_err(|e| e.to_string())?;
+        let remote = remote.ok_or_else(|| format!("{} is no repository", source.repo_url))?;
+        let answer = self.git.is_ancestor(&remote, &ours, &head).await;
         answer.map_err(|error| report::chain(&error))
     }
 }

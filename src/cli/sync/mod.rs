@@ -88,7 +88,7 @@ fn drive<B: Backend>(
         edits: flags.what.edits(),
     };
     let history = Arc::new(History::new(flags.git.client(step)?, step));
-    let (stop, stopped) = watch::channel(false);
+    let (ending, ended) = watch::channel(false);
     let work = async {
         let ids = tokio::select! {
             biased;
@@ -100,11 +100,11 @@ fn drive<B: Backend>(
         };
         let signals = async {
             signalled().await;
-            let _ = stop.send(true);
+            let _ = ending.send(true);
             pending::<()>().await;
         };
         tokio::select! {
-            reports = argocd::run(backend, &history, ids, goal, &settings, &step.sink, &stopped) => {
+            reports = argocd::run(backend, &history, ids, goal, &settings, &step.sink, &ended) => {
                 Ok(reports)
             }
             () = signals => Ok(Vec::new()),
@@ -157,9 +157,8 @@ fn finish(step: Step, reports: Vec<Report>) -> Result<ExitCode, CliError> {
     let mut results = Results::default();
     let several = reports.len() > 1;
     let mut add = |name: &'static str, value: &dyn Fn(&Report) -> String| {
-        let lines = reports.iter().map(|report| match several {
-            true => format!("{}={}", report.id, value(report)),
-            false => value(report),
+        let lines = reports.iter().map(|report| {
+            if several { format!("{}={}", report.id, value(report)) } else { value(report) }
         });
         results.add(name, lines.collect::<Vec<_>>().join("\n"));
     };

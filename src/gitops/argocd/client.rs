@@ -65,7 +65,14 @@ struct Inner {
     http: Http,
     patient: Http,
     stream: Http,
-    token: Mutex<Option<HeaderValue>>,
+    token: Mutex<Token>,
+}
+
+#[derive(Default)]
+struct Token {
+    value: Option<HeaderValue>,
+    /// What the server said of the password; it is not asked again.
+    refused: Option<String>,
 }
 
 /// Without the headers, which may hold secrets.
@@ -157,8 +164,8 @@ impl Client {
         let inner = &self.inner;
         let mut token = inner.token.lock().await;
         // Somebody else may have replaced it meanwhile.
-        if let Some(token) = token.as_ref().filter(|token| expired != Some(token)) {
-            return Ok(token.clone());
+        if let Some(value) = token.value.as_ref().filter(|value| expired != Some(value)) {
+            return Ok(value.clone());
         }
         let text = match &inner.login {
             Login::Token(text) => text.clone(),
@@ -172,11 +179,21 @@ impl Client {
                 }
                 text
             }
-            Login::Password { username, password } => self.log_in(username, password).await?,
+            Login::Password { username, .. } if token.refused.is_some() => {
+                let message = token.refused.clone().unwrap_or_default();
+                return Err(ApiError::Login { username: username.clone(), message });
+            }
+            Login::Password { username, password } => {
+                let logged_in = self.log_in(username, password).await;
+                if let Err(ApiError::Login { message, .. }) = &logged_in {
+                    token.refused = Some(message.clone());
+                }
+                logged_in?
+            }
         };
         let value = HeaderValue::from_str(&format!("Bearer {text}"))
             .map_err(|_| ApiError::Given("the token holds what no header may".to_owned()))?;
-        *token = Some(value.clone());
+        token.value = Some(value.clone());
         Ok(value)
     }
 

@@ -42,7 +42,8 @@ struct Named {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Server {
-    server: String,
+    #[serde(rename = "server")]
+    address: String,
     grpc_web_root_path: String,
     insecure: bool,
     plain_text: bool,
@@ -80,7 +81,7 @@ impl Context {
                 None => Ok(None),
             };
         };
-        let server = file.servers.into_iter().find(|server| server.server == context.server);
+        let server = file.servers.into_iter().find(|server| server.address == context.server);
         let server = server.unwrap_or_default();
         let user = file.users.into_iter().find(|user| user.name == context.user);
         Ok(Some(Self {

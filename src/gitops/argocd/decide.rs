@@ -47,6 +47,10 @@ pub struct Memory {
     pub attempts: u32,
     /// When one was refused since an operation was under way.
     pub refused: Option<Duration>,
+    /// What was said of that.
+    pub refusal: String,
+    /// Whether questions about history are under way.
+    pub asking: bool,
     /// Whether somebody's operation was ended.
     pub terminated: bool,
     /// What is known of history, by source, head and our commit.
@@ -170,8 +174,9 @@ impl Step<'_> {
         }
         match covers {
             Covers::Yes => {}
-            Covers::Ask(questions) => return Err(Action::Ask(questions)),
-            Covers::No | Covers::Nothing => {
+            // A repository that cannot be reached takes its time to say so.
+            Covers::Ask(questions) if !memory.asking => return Err(Action::Ask(questions)),
+            Covers::Ask(_) | Covers::No | Covers::Nothing => {
                 let seen = self.app.compared().join(",");
                 return Err(self.compare_again(memory, Waiting::Revision { seen }));
             }
@@ -270,8 +275,13 @@ impl Step<'_> {
             || !self.goal.revisions.is_empty()
                 && match self.covers(memory, &target) {
                     Covers::Yes => true,
-                    Covers::Ask(questions) => return Ok(Action::Ask(questions)),
-                    Covers::No | Covers::Nothing => false,
+                    // Only what is done about it now depends on the answer.
+                    Covers::Ask(questions)
+                        if matches!(self.goal.on_busy, OnBusy::Terminate | OnBusy::Fail) =>
+                    {
+                        return Ok(Action::Ask(questions));
+                    }
+                    Covers::Ask(_) | Covers::No | Covers::Nothing => false,
                 };
         let by = operation.by().to_owned();
         if !counts {
@@ -326,8 +336,11 @@ impl Step<'_> {
     /// Starts a sync, unless one was refused a moment ago.
     fn start(&self, memory: &Memory) -> Action {
         if let Some(refused) = memory.refused.filter(|refused| self.now < *refused + REFUSED) {
-            let busy =
-                Waiting::Operation { by: String::new(), retry: None, message: String::new() };
+            let busy = Waiting::Operation {
+                by: String::new(),
+                retry: None,
+                message: memory.refusal.clone(),
+            };
             return Action::Again(refused + REFUSED, busy);
         }
         if memory.attempts >= ATTEMPTS {

@@ -26,7 +26,7 @@ use super::progress::Progress;
 use super::verdict::{Action, Bad, Failure, Outcome, Question, Waiting};
 use crate::report::{self, Sink};
 
-/// How often the first answer may fail for a reason that may pass.
+/// How often connecting may fail before there was a first answer.
 const FIRST: u32 = 5;
 /// How long a question about history may take.
 const HISTORY: Duration = Duration::from_mins(2);
@@ -116,7 +116,6 @@ pub async fn run<B: Backend, A: Ancestry>(
 /// What was asked for and is not yet answered.
 #[derive(Debug, Default)]
 struct Busy {
-    asking: bool,
     labelling: bool,
     terminating: bool,
 }
@@ -243,7 +242,13 @@ impl<B: Backend, A: Ancestry> Run<B, A> {
                     Action::Wait(waiting) | Action::Again(_, waiting) => Some(waiting.clone()),
                     _ => None,
                 };
-                self.progress.show(&app, waiting.as_ref());
+                // While something is done, it is still the same that is waited for.
+                let shown = match (&waiting, &action) {
+                    (Some(waiting), _) => Some(waiting),
+                    (None, Action::Done(_) | Action::Fail(_)) => None,
+                    (None, _) => Some(&self.waiting),
+                };
+                self.progress.show(&app, shown.filter(|shown| **shown != Waiting::Begin));
                 if let Some(waiting) = waiting {
                     // Pods say earlier than their owners that they will not run.
                     let worth =
@@ -294,7 +299,9 @@ impl<B: Backend, A: Ancestry> Run<B, A> {
         // Whatever a proxy says in between, it was Argo CD that has answered before.
         let passes =
             error.is_transient() || self.app.is_some() && matches!(error, ApiError::Foreign { .. });
-        if !passes || self.app.is_none() && *failures >= FIRST {
+        // A server that answers as Argo CD does is there; another may be the wrong address.
+        let perhaps_none = matches!(error, ApiError::Net { .. } | ApiError::Foreign { .. });
+        if !passes || perhaps_none && self.app.is_none() && *failures >= FIRST {
             return Err(self.api(error));
         }
         if *failures == 1 {
@@ -360,7 +367,9 @@ impl<B: Backend, A: Ancestry> Run<B, A> {
             Action::Wait(_) => {}
             Action::Again(at, _) => *again = Some(at),
             Action::Ask(questions) => {
-                if !std::mem::replace(&mut self.busy.asking, true) {
+                if !std::mem::replace(&mut self.memory.asking, true) {
+                    // What else there is to do meanwhile is decided now.
+                    *again = Some(self.begun.elapsed());
                     let sources: Vec<_> = app.sources().into_iter().cloned().collect();
                     let ancestry = Arc::clone(&self.ancestry);
                     self.tasks.spawn(async move {
@@ -422,7 +431,7 @@ impl<B: Backend, A: Ancestry> Run<B, A> {
         let now = self.begun.elapsed();
         match done {
             Done::Answered(answers) => {
-                self.busy.asking = false;
+                self.memory.asking = false;
                 self.memory.answers.extend(answers);
             }
             Done::Labelled(manifests) => {
@@ -513,6 +522,7 @@ impl<B: Backend, A: Ancestry> Run<B, A> {
         }
         // It may have been taken nevertheless: what is seen next tells.
         self.memory.refused = Some(now);
+        self.memory.refusal = report::chain(&error);
         let (backend, id) = (self.backend.clone(), self.id.clone());
         self.tasks.spawn(async move { Done::Read(backend.get(&id).await) });
         Ok(())

@@ -184,7 +184,7 @@ mod tests {
     use super::super::goal::tests::goal;
     use super::*;
 
-    fn app(spec: Value) -> Application {
+    fn app(spec: &Value) -> Application {
         let resource = |group: &str, kind: &str, name: &str| json!({"group": group, "kind": kind, "namespace": "shop", "name": name});
         Application::read(json!({
             "metadata": {"name": "a"},
@@ -203,13 +203,13 @@ mod tests {
             "retry": {"limit": 2, "backoff": {"duration": "5s", "factor": 2}},
         }});
         let mut goal = goal(None);
-        let plan = Plan::new(&app(spec.clone()), &goal, vec![], None).unwrap();
+        let plan = Plan::new(&app(&spec), &goal, vec![], None).unwrap();
         let marker = json!([{"name": "yado", "value": "1"}]);
         assert_eq!(plan.body("", None), json!({ "infos": marker }));
         goal.request.options = vec!["Replace=true".into(), "ServerSideApply=true".into()];
         goal.request.retry = RetryFlags { limit: Some(5), factor: Some(3), ..Default::default() };
         goal.request.force = true;
-        let plan = Plan::new(&app(spec.clone()), &goal, vec![Some("c".into())], None).unwrap();
+        let plan = Plan::new(&app(&spec), &goal, vec![Some("c".into())], None).unwrap();
         assert_eq!(
             plan.body("shop", Some("teams")),
             json!({
@@ -224,7 +224,7 @@ mod tests {
             })
         );
         goal.request.own_options = false;
-        let plan = Plan::new(&app(spec), &goal, vec![], None).unwrap();
+        let plan = Plan::new(&app(&spec), &goal, vec![], None).unwrap();
         assert_eq!(plan.options.unwrap(), ["Replace=true", "ServerSideApply=true"]);
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let spec = json!({"sources": [{"repoURL": "a"}, {"repoURL": "b"}, {"repoURL": "c"}],
             "syncPolicy": {"automated": {"prune": true}}});
         let revisions = vec![None, Some("y".into()), Some("z".into())];
-        let plan = Plan::new(&app(spec), &goal(None), revisions, None).unwrap();
+        let plan = Plan::new(&app(&spec), &goal(None), revisions, None).unwrap();
         let body = plan.body("", None);
         assert_eq!(body["revisions"], json!(["y", "z"]));
         assert_eq!(body["sourcePositions"], json!([2, 3]));
@@ -246,16 +246,17 @@ mod tests {
         let mut goal = goal(None);
         let select = |text: &str| vec![Selector::parse(text).unwrap()];
         goal.request.resources = select("!apps:*:*");
-        let plan = Plan::new(&app(json!({})), &goal, vec![], None).unwrap();
+        let plan = Plan::new(&app(&json!({})), &goal, vec![], None).unwrap();
         let config = json!([{"kind": "ConfigMap", "namespace": "shop", "name": "web"}]);
         assert_eq!(plan.body("", None)["resources"], config);
         goal.request.resources = select("apps:Deployment:api");
-        let error = Plan::new(&app(json!({})), &goal, vec![], None).unwrap_err();
+        let error = Plan::new(&app(&json!({})), &goal, vec![], None).unwrap_err();
         assert!(error.contains("apps:Deployment:shop/web"), "{error}");
         goal.request.resources.clear();
         goal.request.labels = vec![("tier".into(), "front".into())];
         let new = Key { kind: "Secret".into(), name: "s".into(), ..Key::default() };
-        let plan = Plan::new(&app(json!({})), &goal, vec![], Some(&[new.clone()])).unwrap();
+        let plan =
+            Plan::new(&app(&json!({})), &goal, vec![], Some(std::slice::from_ref(&new))).unwrap();
         assert_eq!(plan.resources, [new]);
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Script {
     pub(crate) buffering: bool,
     /// A proxy holds all streams back.
     pub(crate) held: bool,
-    /// Each so many requests, one succeeds; the others are answered with 500.
+    /// Of so many requests, one succeeds; the others are answered with 500.
     pub(crate) failing: usize,
     /// Bytes come one by one.
     pub(crate) dripping: bool,
@@ -134,21 +134,26 @@ struct State {
     count: usize,
 }
 
+/// A number without a pattern that a client could fall in step with.
+fn spread(count: usize) -> usize {
+    (count.wrapping_mul(2_654_435_761) >> 9) & 0xffff
+}
+
+/// Now, as Kubernetes writes it.
 fn time() -> String {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let time = i64::try_from(seconds).unwrap();
-    let (days, rest) = (time.div_euclid(86_400), time.rem_euclid(86_400));
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days to a date: years begin in March, so that the leap day is their last.
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day = z.rem_euclid(146_097);
+    let since = days + 719_468;
+    let (era, day) = (since / 146_097, since % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let of_year = day - (365 * year + year / 4 - year / 100);
-    let m = (5 * of_year + 2) / 153;
-    let (d, month) = (of_year - (153 * m + 2) / 5 + 1, if m < 10 { m + 3 } else { m - 9 });
-    let year = year + era * 400 + i64::from(month <= 2);
-    let (h, min, s) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{d:02}T{h:02}:{min:02}:{s:02}Z")
+    let from_march = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// What is null is not there: a program that writes structures leaves it out.
@@ -171,7 +176,7 @@ fn resource(kind: &str, group: &str, name: &str, sync: &str, health: &str) -> Va
 /// Synced and healthy at an older commit, and compared long ago.
 fn application(script: &Script) -> Value {
     let source =
-        json!({"repoURL": "http://127.0.0.1:9/ops", "path": "web", "targetRevision": "main"});
+        json!({"repoURL": "ftp://ops.invalid/ops", "path": "web", "targetRevision": "main"});
     let policy = if script.auto { json!({"automated": {}}) } else { json!({}) };
     let old = "2026-01-01T00:00:00Z";
     let mut app = json!({
@@ -230,7 +235,7 @@ impl ArgoCd {
             let theirs = Arc::clone(&shared);
             std::thread::spawn(move || {
                 while !theirs.pause(poll) {
-                    theirs.compare()
+                    theirs.compare();
                 }
             });
         }
@@ -410,10 +415,10 @@ impl Shared {
                 let sync = &operation["sync"];
                 let several = app["spec"]["sources"].is_array();
                 let result = if several {
-                    revision = sync["revisions"][0].as_str().unwrap().to_owned();
+                    sync["revisions"][0].as_str().unwrap().clone_into(&mut revision);
                     json!({"revisions": sync["revisions"], "resources": []})
                 } else {
-                    revision = sync["revision"].as_str().unwrap().to_owned();
+                    sync["revision"].as_str().unwrap().clone_into(&mut revision);
                     json!({"revision": revision, "resources": []})
                 };
                 app["status"]["operationState"] = json!({"phase": "Running", "startedAt": time(),
@@ -607,11 +612,10 @@ impl Shared {
         let mut next = Some(sent.clone());
         loop {
             if let Some(app) = next.take() {
-                let result = match tree {
-                    true => {
-                        json!({"nodes": app["status"]["summary"]["nodes"].as_array().cloned().unwrap_or_default()})
-                    }
-                    false => json!({"type": "MODIFIED", "application": app}),
+                let result = if tree {
+                    json!({"nodes": app["status"]["summary"]["nodes"].as_array().cloned().unwrap_or_default()})
+                } else {
+                    json!({"type": "MODIFIED", "application": app})
                 };
                 self.lock().problems.extend(route.answer(&result));
                 let result = json!({ "result": result });
@@ -671,7 +675,7 @@ impl Shared {
         let failing = {
             let mut state = self.lock();
             state.count += 1;
-            self.script.failing > 0 && state.count % self.script.failing != 0
+            self.script.failing > 0 && !spread(state.count).is_multiple_of(self.script.failing)
         };
         if failing {
             return error(500, 13, "error getting cached app resource tree");
@@ -746,7 +750,7 @@ impl Shared {
             ("PUT", "spec") => {
                 let spec = asked.body.clone();
                 self.change(Duration::ZERO, |app| app["spec"] = spec.clone());
-                self.lock().live = "changed".to_owned();
+                "changed".clone_into(&mut self.lock().live);
                 (200, asked.body.clone())
             }
             ("GET", "syncwindows") => {
@@ -824,7 +828,7 @@ impl Shared {
                 let positions = body["sourcePositions"].as_array().into_iter().flatten();
                 for (at, position) in positions.enumerate() {
                     let position = usize::try_from(position.as_u64().unwrap()).unwrap();
-                    all[position - 1] = body["revisions"][at].as_str().unwrap().to_owned();
+                    body["revisions"][at].as_str().unwrap().clone_into(&mut all[position - 1]);
                 }
                 sync["revisions"] = json!(all);
             }

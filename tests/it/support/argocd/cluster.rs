@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::{Asked, MS, Shared};
 
+/// The annotation that asks for a comparison.
+const REFRESH: &str = "argocd.argoproj.io/refresh";
+
 /// Where applications are.
 pub(super) const PATH: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications";
 
@@ -98,9 +101,8 @@ impl Shared {
         if app["status"]["operationState"]["phase"] == "Terminating" {
             self.lock().terminate = true;
         }
-        if app["metadata"]["annotations"].is_object()
-            && !before["metadata"]["annotations"].is_object()
-        {
+        let asked = |app: &Value| app["metadata"]["annotations"][REFRESH].is_string();
+        if asked(&app) && !asked(&before) {
             let shared = Arc::clone(self);
             std::thread::spawn(move || shared.compare());
         }
