@@ -224,7 +224,8 @@ fn helm_reads_what_was_asked_for_and_nothing_else() {
     let cases: Vec<Case> = cases()
         .into_iter()
         .filter(|case| case.path.starts_with("values") || case.name.starts_with("set-"))
-        .filter(|case| case.path.ends_with(".yaml") && !case.makes)
+        .filter(|case| Path::new(&case.path).extension().is_some_and(|end| end == "yaml"))
+        .filter(|case| !case.makes)
         // An alias has no text of its own that could be said to be the old one.
         .filter(|case| case.name != "set-over-alias")
         .collect();
@@ -330,10 +331,9 @@ fn called(image: &str) -> String {
 
 /// The images of the containers of what a kustomization makes of a base, by container.
 fn deployed(root: &Path, path: &str, bytes: &[u8]) -> BTreeMap<String, String> {
-    let containers: String = IMAGES
-        .iter()
-        .map(|image| format!("      - {{name: {}, image: \"{image}:0\"}}\n", called(image)))
-        .collect();
+    let container =
+        |image: &&str| format!("      - {{name: {}, image: \"{image}:0\"}}\n", called(image));
+    let containers = IMAGES.iter().map(container).collect::<Vec<_>>().concat();
     write(&root.join("base/kustomization.yaml"), "resources: [web.yaml]\n");
     write(
         &root.join("base/web.yaml"),

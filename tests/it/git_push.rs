@@ -513,8 +513,9 @@ fn everything(git: &Git, remote: &Remote, app: &GitRepository<'_>, commits: &[St
 
 #[test]
 fn servers_that_can_do_less_or_refuse_to() {
+    type Setting<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
     let server = GitServer::start();
-    let settings: [(&str, &str, &[(&str, &str)], &str); 8] = [
+    let settings: [Setting<'_>; 8] = [
         ("all", "", &[], "only what is needed"),
         ("named", "", &[("uploadpack.allowRefInWant", "true")], "only what is needed"),
         ("depth", "", &[("uploadpackfilter.tree.maxDepth", "0")], "only what is needed"),
