@@ -39,6 +39,7 @@ mod mounts;
 mod oracle;
 mod outputs;
 mod prune;
+mod recipes;
 mod registry;
 mod rollout;
 mod steps;
