@@ -480,7 +480,7 @@ fn thousands_of_files_with_long_chains_of_deltas() {
 /// In a process of its own, since memory is the process's.
 #[test]
 fn a_large_file_passes_through_little_memory() {
-    const SIZE: usize = 50 << 20;
+    const SIZE: usize = 100 << 20;
     const URL: &str = "YADO_TEST_GIT_URL";
     const REPORT: &str = "YADO_TEST_GIT_REPORT";
     if let (Ok(url), Ok(report)) = (std::env::var(URL), std::env::var(REPORT)) {
@@ -518,5 +518,5 @@ fn a_large_file_passes_through_little_memory() {
     let (peak, found) = report.split_once(" kB ").unwrap();
     assert!(found.starts_with(sum), "{found} is not {sum}");
     let peak: usize = peak.parse().unwrap();
-    assert!(peak * 1024 < SIZE / 2, "a peak of {peak} KiB for {SIZE} bytes");
+    assert!(peak * 1024 < SIZE / 3, "a peak of {peak} KiB for {SIZE} bytes");
 }
