@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(parse expand edit)
+[ ${#targets[@]} -gt 0 ] || targets=(parse expand splice)
 
 export CARGO_TARGET_DIR=target/fuzz
 machine=$(uname -m)-unknown-linux-gnu
@@ -21,7 +21,7 @@ RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
   cargo build --quiet --release --locked --target "$machine" --manifest-path fuzz/Cargo.toml
 
 work=target/fuzz
-mkdir -p $work/findings $work/seeds/{parse,expand,edit}
+mkdir -p $work/findings $work/seeds/{parse,expand,splice}
 for case in testdata/dockerfile/* testdata/plan/*; do
   cp "$case/Dockerfile" "$work/seeds/parse/$(basename "$(dirname "$case")")-$(basename "$case")"
 done
@@ -34,8 +34,8 @@ while IFS= read -r line; do
 done < <(grep ' => ' testdata/expand.txt)
 
 # A path and a value on the first line, the text below.
-printf 'a[0].b=x\n%s\n' 'a:' "- b: 'c' # d" '  e: &f |+' '    g' '- *f' >"$work/seeds/edit/block"
-printf 'a.b=1.10\n%s\n' '{"a": {"b": "c", "d": [1, true]}}' >"$work/seeds/edit/json"
+printf 'a[0].b=x\n%s\n' 'a:' "- b: 'c' # d" '  e: &f |+' '    g' '- *f' >"$work/seeds/splice/block"
+printf 'a.b=1.10\n%s\n' '{"a": {"b": "c", "d": [1, true]}}' >"$work/seeds/splice/json"
 
 for target in "${targets[@]}"; do
   mkdir -p "$work/corpus/$target"

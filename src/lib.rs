@@ -1,4 +1,4 @@
-//! yado builds container images without a daemon and without root.
+//! yado builds container images without a daemon and without root, and does the steps around a build.
 //!
 //! The modules stand in the order in which a Dockerfile travels to a registry:
 //!
@@ -13,6 +13,9 @@
 //!                                                          │
 //!                              image (config, manifest) ─► store ─► registry
 //! ```
+//!
+//! Beside that way stands [`gitops`]: what a pipeline does before and after a build, on [`git`],
+//! [`yaml`] and [`kubernetes`].
 //!
 //! The library never prints, never exits and never reads the environment; that
 //! is [`cli`]'s part.
@@ -35,7 +38,7 @@ pub mod context;
 // One HTTP client: TLS, retries, credentials.
 pub mod net;
 
-// One commit of a repository elsewhere, as files.
+// Repositories elsewhere: a commit as files, a clone, a change that is pushed.
 pub mod git;
 
 // Pull from and push to registries.
@@ -62,11 +65,11 @@ pub mod image;
 // Runs a plan.
 pub mod build;
 
+// YAML text as trees that know their bytes.
+pub mod yaml;
+
 // A client of the Kubernetes API.
 pub mod kubernetes;
-
-// YAML text as a tree that knows its bytes.
-pub mod yaml;
 
 // The steps around a build: git, Argo CD, Kubernetes.
 pub mod gitops;

@@ -31,7 +31,9 @@ failed=()
 as() {
     local name=$1 uid=$2
     shift 2
-    install -d -m 700 -o "$uid" -g "$(id -g "$name")" "$stage/home-$name" "$stage/tmp-$name"
+    install -d -m 700 -o "$uid" -g "$(id -g "$name")" "$stage/home-$name"
+    # Some tests become another user, who must reach their files.
+    install -d -m 711 -o "$uid" -g "$(id -g "$name")" "$stage/tmp-$name"
     echo "== $name: $(id "$name")"
     (cd "$stage" && exec env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
         HOME="$stage/home-$name" TMPDIR="$stage/tmp-$name" \

@@ -3,8 +3,6 @@
 
 #[path = "../../src/dockerfile/mod.rs"]
 pub mod dockerfile;
-#[path = "../../src/gitops/edit/mod.rs"]
-pub mod edit;
 #[path = "../../src/git/url.rs"]
 #[allow(dead_code, reason = "the rest of git uses it")]
 mod git_url;
@@ -19,6 +17,8 @@ pub mod plan;
 #[path = "../../src/report/text.rs"]
 #[allow(dead_code, reason = "the rest of report uses it")]
 pub mod report;
+#[path = "../../src/gitops/splice/mod.rs"]
+pub mod splice;
 #[path = "../../src/yaml/mod.rs"]
 pub mod yaml;
 
@@ -29,8 +29,8 @@ pub mod git {
 
 /// Of gitops, the changes of text.
 pub mod gitops {
-    pub use crate::edit;
     pub use crate::gitops_kind::{Classified, Kind};
+    pub use crate::splice;
 }
 
 /// Of the network, the type of its URLs.

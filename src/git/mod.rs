@@ -1,4 +1,4 @@
-//! Git without git: one commit of a repository elsewhere, as files; or a clone of it, see [`clone`].
+//! Git without git: one commit of a repository elsewhere, as files; or a clone of it, see [`Git::clone_into`].
 //!
 //! ```text
 //! text ─ GitUrl::parse ─► where, and what of it

@@ -7,13 +7,13 @@
 pub mod argocd;
 mod built;
 mod cluster;
-pub mod edit;
 pub mod edits;
 pub mod forge;
 mod git;
 mod kind;
 pub mod patch;
 pub mod rollout;
+pub mod splice;
 pub mod tag;
 mod template;
 pub mod trigger;

@@ -55,16 +55,16 @@ const PASSWORD: [(&str, &str); 2] =
 fn an_overlay_is_changed_and_argo_cd_makes_it_live() {
     let server = GitServer::start();
     let work = WorkDir::new();
-    let path = "overlays/production/kustomization.yaml";
+    let file = "overlays/production/kustomization.yaml";
     let old = "# production\nimages:\n  - name: registry.example/app # ours\n    newTag: 1.2.2\n";
-    let ops = ops(&server, path, old);
+    let ops = ops(&server, file, old);
     let certificate = server.certificate();
     let (patch, sync) = recipe("--kustomize-image").split_once("yado sync").expect("two commands");
     let url = server.https("private/ops");
     let mut env = PASSWORD.to_vec();
     env.push(("GIT_SSL_CAINFO", certificate.to_str().unwrap()));
     run(&work, patch, &[("https://git.example/team/ops.git", &url)], &env);
-    let now = ops.served(["show", &format!("main:{path}")]);
+    let now = ops.served(["show", &format!("main:{file}")]);
     assert_eq!(format!("{now}\n"), old.replace("1.2.2", "1.2.3"));
     ops.fsck();
     let commit = fs::read_to_string(work.path("results/commit")).unwrap();

@@ -1,6 +1,6 @@
 //! A node of a file together with the way to it.
 
-use crate::gitops::edit::{Key, show};
+use crate::gitops::splice::{Key, show};
 use crate::yaml::{Content, Node, Stream};
 
 /// A node, and how it is reached.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Flag;
-use crate::gitops::edit;
+use crate::gitops::splice;
 use crate::gitops::{Classified, Kind};
 use crate::yaml::YamlError;
 
@@ -82,7 +82,7 @@ pub enum EditError {
         /// The file.
         path: String,
         /// What stands in the way, and where.
-        source: Box<edit::EditError>,
+        source: Box<splice::EditError>,
     },
     /// What is at the place is not what the edit can change.
     #[error("{edit}: {path}: {problem}")]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::found::{Action, Matches, What, shown};
 use super::resolve::{Ready, Unfound};
 use super::{Edit, EditError, Pin, write};
-use crate::gitops::edit::Key;
+use crate::gitops::splice::Key;
 use crate::yaml::{Place, Stream, YamlError, parse};
 
 /// What holds for all edits that do not say otherwise.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Typing;
 use super::at::At;
-use crate::gitops::edit::Key;
+use crate::gitops::splice::Key;
 use crate::yaml::{Content, Style, Value, is_string_for_all};
 
 /// The places of one edit in one file.

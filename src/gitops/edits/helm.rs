@@ -10,7 +10,7 @@
 use super::at::At;
 use super::found::{Matches, Place};
 use super::{Typing, Wanted};
-use crate::gitops::edit::Key;
+use crate::gitops::splice::Key;
 use crate::image::Reference;
 use crate::yaml::{Stream, Value};
 

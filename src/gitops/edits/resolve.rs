@@ -8,7 +8,7 @@ use super::kustomize::ImageEntry;
 use super::strategic::Patch;
 use super::{Edit, EditError, Options, Target, Typing};
 use super::{argocd, helm, inline, kustomize, marker, value};
-use crate::gitops::edit;
+use crate::gitops::splice;
 use crate::yaml::Stream;
 
 /// An edit that lacks nothing.
@@ -23,7 +23,7 @@ pub(super) enum Unfound {
     /// A sentence about it.
     Sentence(String),
     /// What the selection of paths says.
-    Path(edit::EditError),
+    Path(splice::EditError),
 }
 
 impl From<String> for Unfound {

@@ -4,7 +4,7 @@ use super::Typing;
 use super::at::At;
 use super::found::Matches;
 use super::object::objects;
-use crate::gitops::edit::{self, Key, PathExpr, select};
+use crate::gitops::splice::{self, Key, PathExpr, select};
 use crate::gitops::{Classified, Kind};
 use crate::yaml::{Stream, Value};
 
@@ -38,7 +38,7 @@ impl Path {
 }
 
 /// The node of a place that was selected.
-fn node<'a>(roots: &[At<'a>], target: &edit::Target) -> Option<At<'a>> {
+fn node<'a>(roots: &[At<'a>], target: &splice::Target) -> Option<At<'a>> {
     let root = roots.iter().find(|root| root.document == target.document)?.clone();
     target.path.iter().try_fold(root, |at, key| match key {
         Key::Name(name) => at.get(name),
@@ -55,7 +55,7 @@ pub(super) fn find(
     typing: Typing,
     namespace: Option<&str>,
     add: bool,
-) -> Result<Matches, edit::EditError> {
+) -> Result<Matches, splice::EditError> {
     let mut matches = Matches::default();
     let roots = At::roots(stream);
     let others: Vec<usize> = objects(stream)
@@ -85,7 +85,7 @@ pub(super) fn find(
                 for at in parents.iter().filter(|at| at.is_mapping()) {
                     let mut steps = at.steps.clone();
                     steps.push(Key::Name(key.clone()));
-                    let label = edit::show(&steps);
+                    let label = splice::show(&steps);
                     matches.place(&label, at).insert(&label, at, key, new.clone());
                 }
             }
@@ -99,6 +99,6 @@ pub(super) fn find(
 }
 
 /// Whether an error says that there is nothing, which another file may have.
-fn missing(error: &edit::EditError) -> bool {
-    error.kind() == Kind::NothingMatched && !matches!(error.problem, edit::Problem::Merged { .. })
+fn missing(error: &splice::EditError) -> bool {
+    error.kind() == Kind::NothingMatched && !matches!(error.problem, splice::Problem::Merged { .. })
 }

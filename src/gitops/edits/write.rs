@@ -2,7 +2,7 @@
 
 use super::found::{Action, What};
 use super::{Typing, marker};
-use crate::gitops::edit::{Change, EditError, Key, apply};
+use crate::gitops::splice::{Change, EditError, Key, apply};
 use crate::yaml::{self, Value};
 
 /// The text with what `actions` ask for; an error is a sentence with its place in front.

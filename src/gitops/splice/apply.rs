@@ -99,7 +99,7 @@ pub(super) fn splice(text: &str, mut splices: Vec<Splice>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gitops::edit::{PathExpr, select};
+    use crate::gitops::splice::{PathExpr, select};
     use crate::yaml::parse;
 
     fn keys(path: &str) -> Vec<Key> {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use yado_fuzz::gitops::edit::{Change, apply, assignment, select};
+use yado_fuzz::gitops::splice::{Change, apply, assignment, select};
 use yado_fuzz::yaml::{Node, Value, parse, to_json};
 
 fuzz_target!(|input: &str| {

@@ -193,7 +193,7 @@ fn block_lines(
 
 #[cfg(test)]
 mod tests {
-    use crate::gitops::edit::{Change, PathExpr, apply, select};
+    use crate::gitops::splice::{Change, PathExpr, apply, select};
     use crate::yaml::{Value, parse};
 
     fn set(text: &str, path: &str, value: Value) -> Result<String, String> {
