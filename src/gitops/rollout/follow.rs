@@ -161,9 +161,7 @@ impl<'a> Follow<'a> {
         let Some(labels) = labels.filter(|_| *workload != Workload::Pod) else { return };
         let pods = Resource::new("", "v1", "Pod", "pods");
         watch(Of::Pods, &pods, Selection::labelled(labels.clone()));
-        if let (Workload::Deployment | Workload::DaemonSet, Some(revisions)) =
-            (*workload, workload.revisions())
-        {
+        if let Some(revisions) = workload.revisions().filter(|_| has_watched_revisions(*workload)) {
             watch(Of::Revisions, &revisions, Selection::labelled(labels));
         }
     }
@@ -302,14 +300,19 @@ impl<'a> Follow<'a> {
         self.sink.event(Event::Note { message: format!("{}: {message}", self.object) });
     }
 
-    /// Looks at the pods once more, which may be newer than what the watch has told.
+    /// Looks at the pods once more: the watches may not have told of them yet.
     async fn finish(self, message: String) -> Result<Done, RolloutError> {
-        if let (Some(_), Some(labels)) = (&self.pods, selector(&self.value["spec"]["selector"])) {
-            let pods = Resource::new("", "v1", "Pod", "pods");
+        let labels = selector(&self.value["spec"]["selector"]);
+        if let Some(labels) = labels.filter(|_| self.object.workload != Workload::Pod) {
             let selection = Selection::labelled(labels);
-            let pods = self.client.list(&pods, &self.object.namespace, &selection).await?.items;
-            let revisions: Option<Vec<Value>> =
-                self.revisions.as_ref().map(|known| known.values().cloned().collect());
+            let pods = self.now(&Resource::new("", "v1", "Pod", "pods"), &selection).await?;
+            let revisions = match self.object.workload.revisions() {
+                Some(revisions) if has_watched_revisions(self.object.workload) => {
+                    self.now(&revisions, &selection).await?
+                }
+                _ => None,
+            };
+            let pods = pods.unwrap_or_default();
             let current = current(self.object.workload, &self.value, revisions.as_deref(), &pods);
             for line in other_images(self.object.workload, &self.value, &current) {
                 let message = format!("{}: {line}", self.object);
@@ -318,6 +321,19 @@ impl<'a> Follow<'a> {
         }
         self.note(&message);
         Ok(self.done(message))
+    }
+
+    /// What there is now, unless the caller may not see it, which he was told of.
+    async fn now(
+        &self,
+        resource: &Resource,
+        selection: &Selection,
+    ) -> Result<Option<Vec<Value>>, RolloutError> {
+        match self.client.list(resource, &self.object.namespace, selection).await {
+            Ok(list) => Ok(Some(list.items)),
+            Err(error) if error.is_forbidden() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn done(&self, message: String) -> Done {
@@ -345,6 +361,11 @@ impl<'a> Follow<'a> {
         let explained = explain(self.client, namespace, &self.value, &pods, failure, lines).await;
         RolloutError::Failed(Box::new(explained))
     }
+}
+
+/// Whether the revisions tell which pods are of the template.
+fn has_watched_revisions(workload: Workload) -> bool {
+    matches!(workload, Workload::Deployment | Workload::DaemonSet)
 }
 
 /// Passes on what a watch says until nobody listens, or it has failed.
