@@ -437,7 +437,7 @@ impl Flags {
 
 fn located(url: &str, flag: &str) -> Result<Remote, CliError> {
     let wrong = |problem: &str| CliError::Usage(format!("{flag}: {problem}"));
-    let remote = Remote::parse(url).map_err(|error| wrong(&error.to_string()))?;
+    let remote = Remote::named(url).map_err(|error| wrong(&error.to_string()))?;
     remote.ok_or_else(|| wrong("this is no URL of a git repository"))
 }
 
