@@ -16,7 +16,7 @@ OPTIMISED := $(addprefix --config profile.dev.package.yado.,opt-level=3 overflow
 # How long each fuzz target runs.
 SECONDS := 30
 
-.PHONY: test $(STEPS) install bench help
+.PHONY: test $(STEPS) install bench bench-patch help
 
 help:
 	@echo 'make demo   build, push and run an example on this machine'
@@ -78,6 +78,10 @@ demo: install release
 # The parts of a build, in instructions and system calls.
 bench-budget: install
 	cargo bench --locked --profile dev $(OPTIMISED) --bench micro -- $(if $(UPDATE),--update) $(PARTS)
+
+# git-patch in a repository of 24,000 files, beside clone, commit and push.
+bench-patch: install release
+	benches/git_patch.py $(YADO)
 
 # Whole builds: yado, buildah, podman and the floor, side by side. About a quarter of an hour.
 bench: install release
