@@ -36,7 +36,7 @@ Exit codes:
     N  the exit code of the RUN step (or of the command of `exec`) that failed,
        127 if its program is not there, 128 + the signal that killed it
    64  wrong flag, argument or value
-   65  the Dockerfile, the context, a base image or docker's config.json is wrong
+   65  a file says something wrong: the Dockerfile, a manifest, a configuration, a base image
    66  a file or image is not there
    69  a registry or another server cannot be reached, or misbehaves
    70  a fault of yado's own

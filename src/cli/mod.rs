@@ -33,7 +33,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::sandbox::IsolationChoice;
 
-/// Builds container images from Dockerfiles, without a daemon and without root.
+/// Builds container images without a daemon and without root, and does the steps around a build.
 #[derive(Debug, Parser)]
 #[command(name = "yado", version, max_term_width = 100, propagate_version = true, after_help = exit::HELP)]
 struct Arguments {
