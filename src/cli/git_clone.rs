@@ -187,11 +187,14 @@ impl Flags {
     }
 }
 
+/// What it tells at the end.
+const RESULTS: [&str; 6] = ["commit", "url", "committer-date", "short-commit", "branch", "tag"];
+
 /// Clones.
 pub(super) fn run(flags: &Flags) -> Result<(), CliError> {
     let request = flags.request()?;
     let dir = flags.directory()?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let git = flags.server.git(&step)?;
     let cloned = step.run(async {
         let target = Target::open(&dir, flags.delete_existing)?;

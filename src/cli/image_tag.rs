@@ -84,9 +84,12 @@ fn digest(text: &str) -> Result<Digest, String> {
     Ok(Built::parse(&content).map_err(|e| e.to_string())?.digest)
 }
 
+/// What it tells at the end.
+const RESULTS: [&str; 5] = ["image-url", "tag", "commit", "short-commit", "timestamp"];
+
 /// Makes the tag and gives it out.
 pub(super) fn run(flags: Flags) -> Result<ExitCode, CliError> {
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let epoch = environment::source_date_epoch()?;
     let now = epoch.unwrap_or_else(|| {
         let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

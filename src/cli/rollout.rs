@@ -210,6 +210,9 @@ impl Which {
     }
 }
 
+/// What it tells at the end; of `history` it is the revisions.
+const RESULTS: [&str; 4] = ["objects", "changed", "revision", "images"];
+
 pub(super) fn run(flags: Flags) -> Result<ExitCode, CliError> {
     match flags.action {
         Action::SetImage(flags) => set_image(&flags)?,
@@ -240,7 +243,7 @@ fn set_image(flags: &SetImage) -> Result<(), CliError> {
     }
     let labels = &flags.labels;
     let names = Names::parse(&words, labels.selector.as_deref(), labels.all)?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let client = flags.cluster.client(&step.net)?;
     let options = flags.changing.options();
     let outcome = step.run(async {
@@ -255,7 +258,7 @@ fn set_image(flags: &SetImage) -> Result<(), CliError> {
 
 fn restart(flags: &Restart) -> Result<(), CliError> {
     let names = flags.which.names()?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let client = flags.cluster.client(&step.net)?;
     let options = flags.changing.options();
     let now = now();
@@ -276,7 +279,7 @@ fn undo(flags: &Undo) -> Result<(), CliError> {
     // As for kubectl, 0 is the one before.
     let to = Some(flags.to_revision).filter(|to| *to > 0);
     let names = flags.which.names()?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let client = flags.cluster.client(&step.net)?;
     let options = flags.changing.options();
     let outcome = step.run(async {
@@ -291,7 +294,7 @@ fn undo(flags: &Undo) -> Result<(), CliError> {
 
 fn status(flags: &Status) -> Result<(), CliError> {
     let names = flags.which.names()?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let client = flags.cluster.client(&step.net)?;
     let patience = flags.waiting.patience();
     let done = step.run(async {
@@ -315,7 +318,7 @@ fn status(flags: &Status) -> Result<(), CliError> {
 
 fn history(flags: &History) -> Result<(), CliError> {
     let names = flags.which.names()?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&["revisions"])?;
     let client = flags.cluster.client(&step.net)?;
     let numbers = step.run(async {
         let mut numbers = Vec::new();

@@ -130,12 +130,15 @@ fn json(text: &str) -> Result<(String, Value), String> {
     }
 }
 
+/// What it tells at the end.
+const RESULTS: [&str; 5] = ["pipelinerun", "created", "revision", "key", "reason"];
+
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, CliError> {
     if flags.hook.manifest {
         print!("{}", trigger::manifest(&hook(flags)?));
         return Ok(ExitCode::SUCCESS);
     }
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let client = flags.cluster.client(&step.net)?;
     let results = step.run(async {
         let values = values(flags, &client).await?;
@@ -203,10 +206,10 @@ fn request(flags: &Flags, values: &Values) -> Result<Request, TriggerError> {
         Some(path) => trigger::from_file(path, &of_run, values)?,
         None => trigger::from_flags(&of_run, values)?,
     };
-    let key = match (&flags.key, values.revision()) {
+    let key = match (&flags.key, values.key_revision()) {
         _ if flags.no_key => None,
         (Some(key), _) => Some(values.fill(key)?),
-        (None, Some(revision)) => Some(trigger::key_of(revision, &run)),
+        (None, Some(revision)) => Some(trigger::key_of(&revision, &run)),
         (None, None) => None,
     };
     Ok(Request { run, key, if_changed: flags.if_changed, dry_run: flags.dry_run })

@@ -12,7 +12,7 @@ mod http;
 mod stream;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use reqwest::header::HeaderValue;
 
@@ -164,13 +164,23 @@ pub(super) struct Transport {
     secrets: Arc<[String]>,
     requests: AtomicU64,
     known: Mutex<Vec<(Remote, Option<Url>, Server)>>,
+    /// Where the caller's `Authorization` goes: to the repository that is asked first.
+    home: OnceLock<Url>,
 }
 
 impl Transport {
     pub(super) fn new(http: Http, options: GitOptions, sink: Arc<dyn Sink>) -> Self {
         let ssh = Ssh::new(options.ssh.clone(), sink);
         let secrets = options.secrets().into();
-        Self { http, options, ssh, secrets, requests: AtomicU64::new(0), known: Mutex::default() }
+        Self {
+            http,
+            options,
+            ssh,
+            secrets,
+            requests: AtomicU64::new(0),
+            known: Mutex::default(),
+            home: OnceLock::new(),
+        }
     }
 
     /// Requests and connections so far.

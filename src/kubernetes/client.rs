@@ -215,7 +215,7 @@ impl Client {
             let meta = &answer["metadata"];
             meta["resourceVersion"].as_str().unwrap_or("").clone_into(&mut list.resource_version);
             next = meta["continue"].as_str().filter(|next| !next.is_empty()).map(str::to_owned);
-            if let Value::Array(items) = answer["items"].take() {
+            if let Some(Value::Array(items)) = answer.get_mut("items").map(Value::take) {
                 list.items.extend(items.into_iter().map(|item| typed(item, resource)));
             }
             if next.is_none() {

@@ -154,8 +154,13 @@ impl Entry<'_> {
 
 fn of_cluster(cluster: &Entry<'_>) -> Result<Config, KubernetesError> {
     let server = cluster.text("server").ok_or_else(|| cluster.error("it names no server"))?;
+    // Without a scheme it is http, unless something is said of TLS; as kubectl reads it.
+    let tls = ["certificate-authority", "certificate-authority-data"];
+    let tls = tls.iter().any(|name| cluster.text(name).is_some())
+        || cluster.value["insecure-skip-tls-verify"] == true;
+    let scheme = if tls { "https" } else { "http" };
     let with_scheme =
-        if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        if server.contains("://") { server.to_owned() } else { format!("{scheme}://{server}") };
     let url: Url = with_scheme
         .parse()
         .map_err(|_| cluster.error(format!("server {server:?} is not a URL")))?;

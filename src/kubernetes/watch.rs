@@ -6,6 +6,7 @@
 //! [`Change::All`]; an error is one that does not pass, or that lasts.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ use crate::net::Response;
 
 /// The longest event that is read.
 const LIMIT: usize = 16 << 20;
+/// How long an answer has lived whose end tells nothing bad of the server.
+const LIVED: Duration = Duration::from_secs(10);
 /// How long a watch is asked for, in seconds; the next one goes on where it ended.
 const DURATION: &str = "290";
 
@@ -43,6 +46,8 @@ pub struct Watch {
     buffer: Vec<u8>,
     ready: VecDeque<Change>,
     failures: u32,
+    /// When the answer that is read began.
+    opened: Instant,
 }
 
 impl std::fmt::Debug for Watch {
@@ -68,6 +73,7 @@ impl Client {
             buffer: Vec::new(),
             ready: VecDeque::new(),
             failures: 0,
+            opened: Instant::now(),
         }
     }
 }
@@ -83,6 +89,10 @@ impl Watch {
                 Ok(()) => {}
                 Err(error) if error.is_gone() => self.restart(),
                 Err(error) if error.is_transient() => {
+                    // What is cut after it has lived a while is idle, and not a failing server.
+                    if self.response.is_some() && self.opened.elapsed() > LIVED {
+                        self.failures = 0;
+                    }
                     self.response = None;
                     self.buffer.clear();
                     self.failures += 1;
@@ -120,6 +130,7 @@ impl Watch {
         ask.stream = true;
         let Some(response) = &mut self.response else {
             self.response = Some(self.client.open(&ask).await?);
+            self.opened = Instant::now();
             return Ok(());
         };
         let call = ask.call;
@@ -132,6 +143,9 @@ impl Watch {
         let Some(chunk) = chunk else {
             // The end in the middle of a line: what was in it comes again.
             self.response = None;
+            if self.opened.elapsed() > LIVED {
+                self.failures = 0;
+            }
             if !std::mem::take(&mut self.buffer).is_empty() || self.failures > 0 {
                 let closed = crate::net::NetError::closed();
                 return Err(self.client.broken(&call, closed));
@@ -157,7 +171,7 @@ impl Watch {
     fn event(&mut self, call: &Call, line: &[u8]) -> Result<(), KubernetesError> {
         let mut event: Value = serde_json::from_slice(line)
             .map_err(|e| self.client.strange(format!("an event is not JSON: {e}")))?;
-        let object = event["object"].take();
+        let object = event.get_mut("object").map(Value::take).unwrap_or_default();
         if event["type"] == "ERROR" {
             return Err(refusal(call, 500, object.to_string().as_bytes()));
         }

@@ -174,7 +174,7 @@ fn a_commit_says_what_and_why() {
          Update app to 2.0 [skip ci]\n\n\
          web/deployment.yaml:\n  Deployment/web container app: reg.example/team/app:1.0 -> {image}\n\n\
          Image: reg.example/team/app:2.0\nImage-Digest: {digest}\nSource-Commit: {source}\n\
-         Pipeline-Run: build-x7z\nTeam: web"
+         Pipeline-Run: build-x7z\nPipeline-Change: bbe182828b\nTeam: web"
     );
     let format = "--format=%an <%ae> %at, %cn <%ce> %ct%n%B";
     assert_eq!(app.served(["log", "-1", format, "main"]), expected);
@@ -584,4 +584,52 @@ fn little_is_read_of_a_large_repository() {
     let counted = meter.counted();
     assert!(counted.requests.len() <= 10, "{counted:?}");
     assert!(counted.sent + counted.received <= 50_000, "{counted:?}");
+}
+
+/// A run that changes one environment and then another makes both changes, and each of them once.
+#[test]
+fn a_run_makes_each_of_its_changes_once() {
+    let server = GitServer::start();
+    let work = WorkDir::new();
+    let files = [("staging.yaml", DEPLOYMENT), ("production.yaml", DEPLOYMENT)];
+    let app = furnish(&server, "ops", &files);
+    let url = server.http("ops");
+    for (path, changed) in [
+        ("staging.yaml", "true"),
+        ("production.yaml", "true"),
+        ("staging.yaml", "false"),
+        ("production.yaml", "false"),
+    ] {
+        let args =
+            ["--path", path, "--set-image", "app=reg.example/team/app:2.0", "--run", "build-1"];
+        let output = patch(&work, &url, &args).succeeds();
+        assert_eq!(results(&output)["changed"], changed, "{path}: {}", output.stderr);
+    }
+    assert_eq!(app.served(["rev-list", "--count", "main"]), "3");
+}
+
+/// A result that does not exist is found out before anything is pushed.
+#[test]
+fn a_result_of_a_wrong_name_changes_nothing() {
+    let server = GitServer::start();
+    let work = WorkDir::new();
+    let app = furnish(&server, "ops", &[("deployment.yaml", DEPLOYMENT)]);
+    let args = ["--path", "deployment.yaml", "--set-image", "app=reg.example/team/app:2.0"];
+    let output = patch(&work, &server.http("ops"), &args).flags(["--result", "typo=file"]);
+    output.fails(64).says("there is no such result");
+    assert_eq!(app.served(["rev-list", "--count", "main"]), "1");
+}
+
+/// A link on the way to a file may lead out of the directory.
+#[test]
+fn a_directory_behind_a_link_is_not_changed() {
+    let work = WorkDir::new();
+    let outside = work.write("outside/deployment.yaml", DEPLOYMENT);
+    fs::create_dir(work.path("checkout")).unwrap();
+    std::os::unix::fs::symlink("../outside", work.path("checkout/link")).unwrap();
+    let checkout = work.path("checkout");
+    let args = ["git-patch", "--workdir", checkout.to_str().unwrap(), "--path"];
+    let edit = ["link/deployment.yaml", "--set-image", "app=reg.example/team/app:2.0"];
+    work.yado([&args[..], &edit].concat()).fails(73).says("is a symbolic link");
+    assert_eq!(fs::read_to_string(outside).unwrap(), DEPLOYMENT);
 }

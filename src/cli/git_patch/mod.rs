@@ -25,10 +25,13 @@ use flags::{Conflict, EditFlags, Method, Provider, PullFlags, PullWhen, Supersed
 
 pub(super) use flags::Flags;
 
+/// What it tells at the end.
+const RESULTS: [&str; 6] = ["commit", "previous-commit", "changed", "pr-url", "attempts", "files"];
+
 /// Makes the change.
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, CliError> {
     let request = flags.request()?;
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let patched = match &flags.workdir {
         Some(dir) => step.run(async { patch_directory(dir, &request) }),
         None => flags.elsewhere(&step, &request),

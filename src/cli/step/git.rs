@@ -82,6 +82,14 @@ impl GitFlags {
         Ok(Git::new(self.http(step)?, options, step.sink.clone()))
     }
 
+    /// Whether flags say whom to be at the server of the URL, not the environment alone.
+    pub(in crate::cli) fn says_who(&self) -> bool {
+        self.token_file.is_some()
+            || self.username.is_some()
+            || self.password_file.is_some()
+            || !self.basic_auth_dir.is_empty()
+    }
+
     /// How git servers are spoken to.
     pub(in crate::cli) fn options(&self, step: &Step) -> Result<GitOptions, CliError> {
         let Gathered { options, told } = self.gather(&environment::git())?;

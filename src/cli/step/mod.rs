@@ -102,9 +102,16 @@ impl Classified for Stopped {
 }
 
 impl StepFlags {
-    /// Begins the step; its time runs from here.
-    pub(super) fn begin(&self) -> Result<Step, CliError> {
+    /// Begins a step that has these `results`; its time runs from here.
+    pub(super) fn begin(&self, results: &[&str]) -> Result<Step, CliError> {
         const DEFAULT: Duration = Duration::from_mins(10);
+        // What is found out at the end would be found out when all is done.
+        if let Some((name, _)) = self.result.iter().find(|(name, _)| !results.contains(&&**name)) {
+            let known = results.join(", ");
+            return Err(CliError::Usage(format!(
+                "--result {name}: there is no such result; there are {known}"
+            )));
+        }
         let mode = match (self.quiet, self.output) {
             (true, _) => Mode::Quiet,
             (false, OutputFormat::Json) => Mode::Json,

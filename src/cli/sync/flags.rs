@@ -58,10 +58,10 @@ pub(super) struct What {
     #[arg(long, value_name = "NAME|POSITION=COMMIT", value_parser = source_revision)]
     source_revision: Vec<Expected>,
     /// Set a parameter of helm in the application first
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, conflicts_with = "dry_run")]
     set_parameter: Vec<(String, String)>,
     /// Set an image of kustomize in the application first
-    #[arg(long, value_name = "[OLD=]NEW")]
+    #[arg(long, value_name = "[OLD=]NEW", conflicts_with = "dry_run")]
     set_kustomize_image: Vec<String>,
 }
 

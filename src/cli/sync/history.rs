@@ -21,7 +21,12 @@ pub(super) struct RepositoryFlags(GitFlags);
 impl RepositoryFlags {
     /// The client of the repositories that applications are made from.
     pub(super) fn client(&self, step: &Step) -> Result<Git, CliError> {
-        self.0.git(step)
+        let mut options = self.0.options(step)?;
+        // What the environment holds was meant for another step's repository; Argo CD names this.
+        if !self.0.says_who() {
+            options.authorization = None;
+        }
+        Ok(Git::new(self.0.http(step)?, options, step.sink.clone()))
     }
 }
 

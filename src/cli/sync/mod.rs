@@ -55,9 +55,12 @@ impl Classified for FindError {
     }
 }
 
+/// What it tells at the end.
+const RESULTS: [&str; 5] = ["revision", "sync-status", "health", "operation-phase", "duration"];
+
 /// Runs the command.
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, CliError> {
-    let step = flags.step.begin()?;
+    let step = flags.step.begin(&RESULTS)?;
     let goal = flags.goal(marker())?;
     let reports = match flags.access.way(&step)? {
         Way::Server(client) => drive(flags, &step, &client, &goal)?,
@@ -145,8 +148,9 @@ async fn find<B: Backend>(flags: &Flags, backend: &B) -> Result<Vec<Id>, FindErr
         .into_iter()
         .map(|app| Id {
             name: app.metadata.name,
-            // Its namespace is said only where one was asked for: the server knows its own.
-            namespace: namespace(),
+            namespace: Some(app.metadata.namespace)
+                .filter(|namespace| !namespace.is_empty())
+                .or_else(namespace),
             project: Some(app.spec.project).filter(|project| !project.is_empty()),
         })
         .collect())

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Problem;
-use super::store::LocalRepository;
+use super::store::{self, LocalRepository};
 use crate::git::id::ObjectId;
 use crate::git::object::{self, Kind};
 
@@ -49,7 +49,7 @@ pub(super) fn all(repository: &LocalRepository) -> Result<References, Problem> {
             }
         }
     }
-    let head = fs::read_to_string(repository.dir.join("HEAD")).map_err(|e| e.to_string())?;
+    let head = store::text(repository.dir.join("HEAD")).map_err(|e| e.to_string())?;
     match head.trim().strip_prefix("ref: ") {
         Some(target) => references.head = Some(target.trim().to_owned()),
         None => references.detached = ObjectId::parse(head.trim()),
@@ -59,14 +59,14 @@ pub(super) fn all(repository: &LocalRepository) -> Result<References, Problem> {
 
 /// What a reference is now.
 pub(super) fn read(repository: &LocalRepository, name: &str) -> Option<ObjectId> {
-    match fs::read_to_string(repository.common.join(name)) {
+    match store::text(repository.common.join(name)) {
         Ok(text) => ObjectId::parse(text.trim()),
         Err(_) => packed(repository).get(name).and_then(|text| ObjectId::parse(text)),
     }
 }
 
 fn packed(repository: &LocalRepository) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(repository.common.join("packed-refs")).unwrap_or_default();
+    let text = store::text(repository.common.join("packed-refs")).unwrap_or_default();
     let lines = text.lines().filter(|line| !line.starts_with(['#', '^']));
     lines
         .filter_map(|line| line.split_once(' '))
@@ -90,7 +90,7 @@ fn loose(dir: &Path, name: &str, found: &mut BTreeMap<String, String>, level: us
             loose(&path, &name, found, level + 1);
         } else if kind.is_file()
             && path.extension().is_none_or(|end| end != "lock")
-            && let Ok(text) = fs::read_to_string(&path)
+            && let Ok(text) = store::text(&path)
         {
             found.insert(name, text.trim().to_owned());
         }

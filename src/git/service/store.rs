@@ -1,7 +1,7 @@
 //! A repository's directory: where its objects are, and what its configuration says of them.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,16 +32,25 @@ pub(super) struct LocalRepository {
 /// An object that takes more than this is not held in memory.
 const LARGEST: u64 = 1 << 30;
 
+/// A small file of a repository as text. What is no regular file is refused: a pipe would never end.
+pub(super) fn text(path: impl AsRef<Path>) -> io::Result<String> {
+    /// Larger than any list of references that is read here.
+    const LIMIT: u64 = 256 << 20;
+    let mut text = String::new();
+    crate::fs::open_regular(path.as_ref())?.take(LIMIT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 impl LocalRepository {
     /// Opens a bare repository, or that of a work tree.
     pub(super) fn open(path: &Path) -> Result<Self, Problem> {
         let dir = locate(path)?;
-        let common = match fs::read_to_string(dir.join("commondir")) {
+        let common = match text(dir.join("commondir")) {
             Ok(text) => dir.join(text.trim()),
             Err(_) => dir.clone(),
         };
-        let text = fs::read_to_string(common.join("config")).unwrap_or_default();
-        let config = config::parse(&text)
+        let settings = text(common.join("config")).unwrap_or_default();
+        let config = config::parse(&settings)
             .map_err(|line| format!("line {line} of its config is not understood"))?;
         let mut repository = Self {
             objects: Vec::new(),
@@ -55,7 +64,7 @@ impl LocalRepository {
         repository.extensions()?;
         let own = repository.common.join("objects");
         repository.borrow(own, 0)?;
-        let shallow = fs::read_to_string(repository.common.join("shallow")).unwrap_or_default();
+        let shallow = text(repository.common.join("shallow")).unwrap_or_default();
         repository.shallow = shallow.lines().filter_map(ObjectId::parse).collect();
         Ok(repository)
     }
@@ -99,7 +108,7 @@ impl LocalRepository {
                 self.packs.push(pack.map_err(|error| text_of(&error))?);
             }
         }
-        let list = fs::read_to_string(objects.join("info/alternates")).unwrap_or_default();
+        let list = text(objects.join("info/alternates")).unwrap_or_default();
         let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let others: Vec<PathBuf> = lines.map(|line| objects.join(line)).collect();
         self.objects.push(objects);
@@ -147,7 +156,7 @@ fn locate(path: &Path) -> Result<PathBuf, Problem> {
         }
         // A file in its place says where it is.
         if dir.is_file()
-            && let Ok(text) = fs::read_to_string(&dir)
+            && let Ok(text) = text(&dir)
             && let Some(target) = text.trim().strip_prefix("gitdir: ")
         {
             let dir = dir.parent().unwrap_or(Path::new(".")).join(target);

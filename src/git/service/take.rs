@@ -16,7 +16,7 @@ use flate2::write::ZlibEncoder;
 
 use super::give::band;
 use super::store::LocalRepository;
-use super::{Problem, Say, refs, unheard};
+use super::{Problem, Say, refs, store, unheard};
 use crate::git::id::ObjectId;
 use crate::git::object::{self, Commit, Kind, Mode};
 use crate::git::pack::{Pack, PackError, PackReader, PackWriter};
@@ -87,6 +87,11 @@ fn read(message: &[u8]) -> Result<(Vec<Change>, &[u8]), Problem> {
 
 fn hooks(repository: &LocalRepository) -> Result<(), Problem> {
     let dir = match repository.setting("core", "hookspath") {
+        Some(path) if path.starts_with('~') => {
+            return Err(format!(
+                "core.hooksPath {path:?} is in a home directory; push through a server"
+            ));
+        }
         Some(path) => repository.common.join(path),
         None => repository.common.join("hooks"),
     };
@@ -230,7 +235,9 @@ fn replace(
     }
     let failed = |error: io::Error| format!("cannot write it: {error}");
     let denies = repository.setting("receive", "denynonfastforwards");
-    if denies.is_some_and(|value| value == "true") && now != null {
+    let truth = ["true", "yes", "on", "1"];
+    let denies = denies.is_some_and(|value| truth.contains(&value.to_lowercase().as_str()));
+    if denies && now != null {
         follows(repository, change)?;
     }
     writeln!(file, "{}", change.new).and_then(|()| file.sync_all()).map_err(failed)?;
@@ -257,12 +264,22 @@ fn checked_out(repository: &LocalRepository, name: &str) -> Result<(), Problem> 
     let is = |section, key, value| repository.setting(section, key) == Some(value);
     let allowed =
         is("receive", "denycurrentbranch", "ignore") || is("receive", "denycurrentbranch", "warn");
-    if is("core", "bare", "true") || allowed {
+    if allowed {
         return Ok(());
     }
-    let head = fs::read_to_string(repository.dir.join("HEAD")).unwrap_or_default();
-    match head.trim().strip_prefix("ref: ") {
-        Some(target) if target.trim() == name => Err("the branch is checked out there".to_owned()),
-        _ => Ok(()),
+    // That of the repository itself, and those of work trees that are linked to it.
+    let mut heads = Vec::new();
+    if !is("core", "bare", "true") {
+        heads.push(repository.common.join("HEAD"));
+    }
+    let linked = fs::read_dir(repository.common.join("worktrees")).into_iter().flatten().flatten();
+    heads.extend(linked.map(|entry| entry.path().join("HEAD")));
+    let here = |head: &std::path::PathBuf| {
+        let text = store::text(head).unwrap_or_default();
+        text.trim().strip_prefix("ref: ").is_some_and(|target| target.trim() == name)
+    };
+    match heads.iter().find(|head| here(head)) {
+        Some(_) => Err("the branch is checked out there".to_owned()),
+        None => Ok(()),
     }
 }

@@ -90,7 +90,10 @@ impl Transport {
         url: &Url,
         origin: Option<&Url>,
     ) -> Result<Option<HeaderValue>, GitError> {
-        let given = origin.filter(|origin| net::same_origin(origin, url));
+        // It was given for the repository that is asked first; no other place that this one names
+        // (submodules, servers of large files, the sources) gets it.
+        let home = origin.map(|origin| self.home.get_or_init(|| origin.clone()));
+        let given = home.filter(|home| net::same_origin(home, url));
         let text = match (&self.options.authorization, given) {
             (Some(header), Some(_)) => header.clone(),
             _ if url.password().is_none() => match self.options.credentials.find(url) {

@@ -410,7 +410,13 @@ impl Step<'_> {
             return Err(Action::Label);
         }
         let state = self.app.status.operation_state.as_ref();
-        let succeeded = state.filter(|state| self.new && state.phase == "Succeeded");
+        // What somebody else has only tried, or done in part, is not what is asked for.
+        let whole = |state: &OperationState| {
+            let of = state.operation.sync.as_ref();
+            self.ours || of.is_none_or(|sync| !sync.dry_run && sync.resources.is_empty())
+        };
+        let succeeded =
+            state.filter(|state| self.new && state.phase == "Succeeded" && whole(state));
         let applied = match succeeded {
             None => false,
             Some(state) => match self.covers(memory, &state.target()) {

@@ -539,9 +539,23 @@ impl<B: Backend, A: Ancestry> Run<B, A> {
         let explained = timeout_at(self.explained_by(), explained).await;
         let mut details = explained.unwrap_or_default();
         if self.settings.rollback && self.memory.posted.is_some() {
-            details.push(self.roll_back().await);
+            details.push(if self.is_last_ours() {
+                self.roll_back().await
+            } else {
+                "not rolled back: somebody has synced since".to_owned()
+            });
         }
         Box::new(SyncError::Failed { app: self.id.clone(), failure, details })
+    }
+
+    /// Whether nobody has started an operation since ours.
+    fn is_last_ours(&self) -> bool {
+        let marker = &self.goal.marker;
+        self.app.as_ref().is_some_and(|app| {
+            let state = app.status.operation_state.as_ref();
+            app.operation.iter().all(|operation| operation.has(marker))
+                && state.is_some_and(|state| state.operation.has(marker))
+        })
     }
 
     /// Deploys again what was there before; says how that went.

@@ -160,8 +160,15 @@ impl std::error::Error for Several {}
 impl Classified for Several {
     /// The gravest: what failed says more than what was not done in time.
     fn kind(&self) -> Kind {
-        const ORDER: [Kind; 5] =
-            [Kind::Failed, Kind::Refused, Kind::Conflict, Kind::Timeout, Kind::Unpruned];
+        const ORDER: [Kind; 7] = [
+            Kind::Failed,
+            Kind::Refused,
+            Kind::Conflict,
+            Kind::Timeout,
+            Kind::Unpruned,
+            Kind::NothingMatched,
+            Kind::Superseded,
+        ];
         let rank = |kind: &Kind| ORDER.iter().position(|o| o == kind);
         let kinds = self.errors.iter().map(Classified::kind);
         kinds.min_by_key(rank).unwrap_or(Kind::Internal)

@@ -94,6 +94,8 @@ async fn find(api: &Api, pulls: &str, proposal: &Proposal) -> Result<Option<Valu
         let same = |pull: &Value| {
             pull["head"]["ref"] == proposal.head.as_str()
                 && pull["base"]["ref"] == proposal.base.as_str()
+                // One of a fork may come from a branch of the same name.
+                && pull["head"]["repo_id"] == pull["base"]["repo_id"]
         };
         if let Some(found) = all.into_iter().find(same) {
             return Ok(Some(found));

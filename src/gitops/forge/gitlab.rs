@@ -53,7 +53,9 @@ pub(super) async fn open(
             ("target_branch", proposal.base.as_str()),
         ];
         let found = api.expect(api.get(&all, &query).await?, &[200])?;
-        let Some(first) = found.get(0) else {
+        // One of a fork may come from a branch of the same name.
+        let own = |one: &&Value| one["source_project_id"] == one["target_project_id"];
+        let Some(first) = found.as_array().into_iter().flatten().find(own) else {
             return Err(api
                 .expect(answer, &[201])
                 .err()

@@ -78,7 +78,7 @@ pub(super) async fn run<U: Upstream>(
         {
             compare(first, &computed.changes)?;
         }
-        if let Some(note) = before(upstream, request, &tip, &computed, sink).await? {
+        if let Some(note) = before(upstream, request, &tip, &computed, &hash, sink).await? {
             return Ok(as_wanted(Some(note)));
         }
         let facts = Facts { images: &images, changes: &computed.changes, branch, hash: &hash };
@@ -265,6 +265,7 @@ async fn before<U: Upstream>(
     request: &PatchRequest,
     tip: &U::Tip,
     computed: &Computed,
+    hash: &str,
     sink: &dyn Sink,
 ) -> Result<Option<String>, PatchError> {
     let texts = &request.texts;
@@ -277,7 +278,7 @@ async fn before<U: Upstream>(
     }
     let images = images(&request.edits, &request.options);
     let log = upstream.log(tip, LOG).await?;
-    if let Some(own) = history::own(&log, texts, &images) {
+    if let Some(own) = history::own(&log, texts, &images, hash) {
         let id = own.id;
         return Ok(Some(format!(
             "commit {id} of this run has changed it already; it was changed since"
@@ -293,13 +294,13 @@ async fn before<U: Upstream>(
         }
         let answer = match known.get(&theirs) {
             Some(answer) => *answer,
-            None => upstream.leads_to(&ours, &theirs).await,
+            None => upstream.leads_to(&ours, &theirs).await?,
         };
         if known.insert(theirs, answer).is_none() && answer.is_none() {
             note(
                 sink,
                 format!(
-                    "{now} was built of {theirs}; whether that comes after {ours} is not known without --source-repo"
+                    "{now} was built of {theirs}; whether that comes after {ours} is not known; --source-repo tells"
                 ),
             );
         }

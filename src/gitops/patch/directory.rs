@@ -35,7 +35,7 @@ pub fn patch_directory(dir: &Path, request: &PatchRequest) -> Result<Patched, Pa
     paths.retain(|path| seen.insert(path.clone()));
     let mut files = Vec::new();
     for path in paths {
-        let content = read(&dir.join(&path));
+        let content = read(dir, &path);
         let content = content.map_err(|e| failed("read", dir.join(&path), e))?;
         files.push((path, content));
     }
@@ -84,12 +84,17 @@ fn walk(dir: &Path) -> Result<Vec<String>, PatchError> {
     Ok(files)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if fs::symlink_metadata(path)?.is_symlink() {
-        return Err(io::Error::other("it is a symbolic link"));
+fn read(dir: &Path, file: &str) -> io::Result<Vec<u8>> {
+    // A link anywhere on the way may lead out of the directory.
+    let mut path = dir.to_owned();
+    for part in Path::new(file) {
+        path.push(part);
+        if fs::symlink_metadata(&path)?.is_symlink() {
+            return Err(io::Error::other(format!("{} is a symbolic link", path.display())));
+        }
     }
     let mut bytes = Vec::new();
-    crate::fs::open_regular(path)?.read_to_end(&mut bytes)?;
+    crate::fs::open_regular(&path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -27,6 +27,9 @@ pub enum PatchError {
         "{0:?} is no trailer, which is NAME: VALUE on one line, with a name of letters, digits and -"
     )]
     Trailer(String),
+    /// The pull request would be from a branch to itself.
+    #[error("--pr-branch {0} is the branch that the change is for")]
+    SameBranch(String),
     /// Nothing is to be changed.
     #[error("nothing is to be changed: give an edit, such as --set-image, or --edits FILE")]
     NoEdit,
@@ -133,7 +136,11 @@ impl Classified for PatchError {
             Self::Edit(error) => error.kind(),
             Self::Git(error) => error.kind(),
             Self::Forge(error) => error.kind(),
-            Self::Template(_) | Self::Trailer(_) | Self::NoEdit | Self::NoPath(_) => Kind::Usage,
+            Self::Template(_)
+            | Self::Trailer(_)
+            | Self::SameBranch(_)
+            | Self::NoEdit
+            | Self::NoPath(_) => Kind::Usage,
             Self::NoFile { .. } => Kind::NothingMatched,
             Self::Refused { .. } => Kind::Refused,
             Self::Attempts { .. } | Self::Conflict { .. } | Self::Foreign { .. } => Kind::Conflict,

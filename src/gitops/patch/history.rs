@@ -7,7 +7,13 @@ use crate::git::{Commit, ObjectId};
 use crate::gitops::edits::Wanted;
 
 /// The commit in which an earlier attempt of the same run has made the same change.
-pub(super) fn own<'a>(log: &'a [Commit], texts: &Texts, images: &[Wanted]) -> Option<&'a Commit> {
+/// `hash` tells the change from others of the run.
+pub(super) fn own<'a>(
+    log: &'a [Commit],
+    texts: &Texts,
+    images: &[Wanted],
+    hash: &str,
+) -> Option<&'a Commit> {
     let run = texts.run.as_deref()?;
     log.iter().find(|commit| {
         let trailers = commit.trailers();
@@ -17,6 +23,7 @@ pub(super) fn own<'a>(log: &'a [Commit], texts: &Texts, images: &[Wanted]) -> Op
         };
         let expected: Vec<String> = images.iter().map(tagged).collect();
         all("Pipeline-Run") == [run]
+            && all("Pipeline-Change") == [hash]
             && all("Source-Commit").first().copied() == texts.source_commit.as_deref()
             && all("Image") == expected
     })
@@ -121,18 +128,22 @@ mod tests {
     #[test]
     fn an_earlier_attempt_is_known_by_its_trailers() {
         let images = [Wanted::parse("r/app:2").unwrap()];
-        let message = format!("x\n\nImage: r/app:2\nSource-Commit: {}\nPipeline-Run: b1", S[0]);
+        let message = format!(
+            "x\n\nImage: r/app:2\nSource-Commit: {}\nPipeline-Run: b1\nPipeline-Change: h",
+            S[0]
+        );
         let log = [commit("by hand"), commit(&message)];
         let texts = |run: Option<&str>, source: &str| Texts {
             run: run.map(str::to_owned),
             source_commit: Some(source.to_owned()),
             ..Texts::default()
         };
-        assert!(own(&log, &texts(Some("b1"), S[0]), &images).is_some());
-        assert!(own(&log, &texts(Some("b2"), S[0]), &images).is_none());
-        assert!(own(&log, &texts(Some("b1"), S[1]), &images).is_none());
-        assert!(own(&log, &texts(None, S[0]), &images).is_none());
+        assert!(own(&log, &texts(Some("b1"), S[0]), &images, "h").is_some());
+        assert!(own(&log, &texts(Some("b2"), S[0]), &images, "h").is_none());
+        assert!(own(&log, &texts(Some("b1"), S[1]), &images, "h").is_none());
+        assert!(own(&log, &texts(None, S[0]), &images, "h").is_none());
+        assert!(own(&log, &texts(Some("b1"), S[0]), &images, "i").is_none(), "another change");
         let other = [Wanted::parse("r/app:3").unwrap()];
-        assert!(own(&log, &texts(Some("b1"), S[0]), &other).is_none());
+        assert!(own(&log, &texts(Some("b1"), S[0]), &other, "h").is_none());
     }
 }

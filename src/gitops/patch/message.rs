@@ -86,7 +86,7 @@ impl Texts {
         if !rest.is_empty() {
             let _ = write!(message, "\n{rest}");
         }
-        let trailers = self.all_trailers(facts.images);
+        let trailers = self.all_trailers(facts.images, facts.hash);
         if !trailers.is_empty() {
             message.push('\n');
             for (name, value) in trailers {
@@ -142,7 +142,7 @@ impl Texts {
         }
     }
 
-    fn all_trailers(&self, images: &[Wanted]) -> Vec<(String, String)> {
+    fn all_trailers(&self, images: &[Wanted], hash: &str) -> Vec<(String, String)> {
         let mut all = Vec::new();
         let mut add = |name: &str, value: String| all.push((name.to_owned(), value));
         for image in images {
@@ -161,6 +161,10 @@ impl Texts {
             if let Some(value) = value {
                 add(name, value.split_whitespace().collect::<Vec<_>>().join(" "));
             }
+        }
+        if self.run.is_some() {
+            // A run may make several changes; each of them is made once.
+            all.push(("Pipeline-Change".to_owned(), hash.to_owned()));
         }
         all.extend(self.trailers.iter().cloned());
         all
@@ -273,7 +277,7 @@ mod tests {
              a/values.yaml:\n  image.tag: 1 -> 2\nb.yaml:\n  x: 1 -> 2\n\n\
              Image: r.io/team/app:2\nImage-Digest: {digest}\nSource-Repo: https://g/o/app\n\
              Source-Commit: 0123456789012345678901234567890123456789\nPipeline-Run: build-x\n\
-             Reviewed-by: nobody"
+             Pipeline-Change: h\nReviewed-by: nobody"
         );
         assert_eq!(texts.message(facts).unwrap(), expected);
         for (template, expected) in [

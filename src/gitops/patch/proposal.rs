@@ -3,7 +3,7 @@
 use super::attempt::Ready;
 use super::images::{images, short_name};
 use super::message::{Facts, lines};
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
 use super::{Opener, PatchError, PatchRequest, Patched, When};
 use crate::git::{GitError, ObjectId, PushOutcome, Pushed};
 use crate::gitops::forge::{Opened, Proposal, merge_request_url, push_options};
@@ -42,6 +42,9 @@ pub(super) async fn propose<U: Upstream>(
         format!("yado/{name}-{hash}")
     };
     let own: String = own.trim().chars().take(LONGEST).collect();
+    if upstream::short_name(&own) == upstream::short_name(branch) {
+        return Err(PatchError::SameBranch(own));
+    }
     let message = texts.message(facts)?;
     let title = match &request.pull.title {
         Some(template) => texts.fill(template, facts)?,
@@ -77,7 +80,7 @@ pub(super) async fn propose<U: Upstream>(
     if request.dry_run {
         return Ok(patched);
     }
-    let pushed = push(upstream, request, &own, &made, &options).await?;
+    let pushed = push(upstream, request, (branch, &own), &made, &options).await?;
     if let Err(there) = pushed {
         patched.commit = Some(there);
         patched.changed = false;
@@ -100,10 +103,12 @@ pub(super) async fn propose<U: Upstream>(
 async fn push<U: Upstream>(
     upstream: &U,
     request: &PatchRequest,
-    own: &str,
+    (branch, own): (&str, &str),
     made: &U::Made,
     options: &[String],
 ) -> Result<Result<Pushed, ObjectId>, PatchError> {
+    /// How far the branch may have moved since the pull request was made.
+    const FAR: u32 = 1000;
     let old = match upstream.reference(own).await? {
         None => None,
         Some(old) => {
@@ -112,7 +117,11 @@ async fn push<U: Upstream>(
             if there.tree == upstream.tree(made) {
                 return Ok(Err(there.id));
             }
-            if there.committer.email != request.committer.email {
+            let base = upstream.open(branch).await?;
+            let base = upstream.log(&base, FAR).await?;
+            // One commit of ours on the branch that it is for; more than that is somebody's work.
+            let alone = there.parents.iter().all(|parent| base.iter().any(|c| c.id == *parent));
+            if !alone || there.committer.email != request.committer.email {
                 let author = there.committer.name.clone();
                 return Err(PatchError::Foreign { branch: own.to_owned(), author });
             }

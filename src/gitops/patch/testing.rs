@@ -255,11 +255,8 @@ impl Upstream for Fake {
         Ok(Pushed { outcome: PushOutcome::Done, messages: self.0.borrow().messages.clone() })
     }
 
-    async fn leads_to(&self, older: &ObjectId, newer: &ObjectId) -> Option<bool> {
+    async fn leads_to(&self, older: &ObjectId, newer: &ObjectId) -> Result<Option<bool>, GitError> {
         let history = &self.0.borrow().history;
-        if history.is_empty() {
-            return None;
-        }
-        Some(history.contains(&(*older, *newer)))
+        Ok((!history.is_empty()).then(|| history.contains(&(*older, *newer))))
     }
 }

@@ -55,7 +55,7 @@ pub(super) trait Upstream {
         options: &[String],
     ) -> Result<Pushed, GitError>;
     /// Whether `older` leads to `newer` in the repository of the sources; none if nobody knows.
-    async fn leads_to(&self, older: &ObjectId, newer: &ObjectId) -> Option<bool>;
+    async fn leads_to(&self, older: &ObjectId, newer: &ObjectId) -> Result<Option<bool>, GitError>;
 }
 
 /// A repository of a git server.
@@ -157,9 +157,14 @@ impl<'g> Upstream for Repository<'g> {
         self.git.push(self.remote, &push).await
     }
 
-    async fn leads_to(&self, older: &ObjectId, newer: &ObjectId) -> Option<bool> {
-        let sources = self.sources?;
-        self.git.is_ancestor(sources, older, newer).await.ok()
+    async fn leads_to(&self, older: &ObjectId, newer: &ObjectId) -> Result<Option<bool>, GitError> {
+        let Some(sources) = self.sources else { return Ok(None) };
+        match self.git.is_ancestor(sources, older, newer).await {
+            Ok(answer) => Ok(Some(answer)),
+            // A commit that is not there any more; what cannot be asked is no such answer.
+            Err(GitError::Refused { .. } | GitError::NoCommit { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -276,7 +276,11 @@ impl<'a> Follow<'a> {
             Err(error) if error.is_forbidden() || error.is_transient() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let last = events.iter().rev().find(|event| event["type"] == "Warning");
+        // One that was created since has ended the trouble.
+        let tells = |event: &&Value| {
+            event["reason"] == "FailedCreate" || event["reason"] == "SuccessfulCreate"
+        };
+        let last = events.iter().rev().find(tells);
         match last.filter(|event| event["reason"] == "FailedCreate") {
             Some(event) => {
                 let trouble = Trouble::new("FailedCreate", text(event, "/message"));

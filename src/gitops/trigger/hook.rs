@@ -77,8 +77,8 @@ fn job(hook: &Hook, mut meta: Value) -> Value {
     let args: Vec<&str> =
         std::iter::once("trigger").chain(hook.args.iter().map(String::as_str)).collect();
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {
-        // Another attempt finds the run by its key.
-        "backoffLimit": 3,
+        // Another attempt finds the run by its key; without one it would start another.
+        "backoffLimit": if args.contains(&"--no-key") { 0 } else { 3 },
         "template": {"spec": {
             "restartPolicy": "Never",
             "serviceAccountName": hook.name,

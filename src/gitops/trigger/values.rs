@@ -12,6 +12,7 @@
 //! What has no value is an error, and so is what is not in this table.
 
 use super::{Synced, TriggerError};
+use crate::image::Digest;
 
 /// The values.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,17 @@ impl Values {
     pub fn revision(&self) -> Option<&str> {
         let synced = self.synced.as_ref().and_then(|synced| synced.revisions.first());
         self.revision.as_deref().or(synced.map(String::as_str))
+    }
+
+    /// What tells these commits from others: the commit, or of several sources all of them.
+    pub fn key_revision(&self) -> Option<String> {
+        let all = self.synced.as_ref().map_or(&[][..], |synced| &synced.revisions);
+        if all.len() < 2 {
+            return self.revision().map(str::to_owned);
+        }
+        let first = self.revision().into_iter();
+        let all: Vec<&str> = first.chain(all[1..].iter().map(String::as_str)).collect();
+        Some(Digest::of(all.join(",").as_bytes()).hex()[..40].to_owned())
     }
 
     /// A text with its values filled in.
