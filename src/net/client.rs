@@ -120,6 +120,8 @@ pub struct Request {
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// Sent only to the origin of `url`.
     pub authorization: Option<HeaderValue>,
+    /// Whether the headers are for that origin too: a redirect elsewhere is then not followed.
+    pub bound: bool,
     /// What is sent.
     pub body: Body,
 }
@@ -177,7 +179,14 @@ pub fn same_origin(a: &Url, b: &Url) -> bool {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), authorization: None, body: Body::Empty }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            authorization: None,
+            bound: false,
+            body: Body::Empty,
+        }
     }
 
     /// Adds a header.
@@ -266,6 +275,9 @@ impl Http {
             };
             let next = follow(&url, location).map_err(refuse)?;
             if !same_origin(&url, &next) {
+                if request.bound {
+                    return Err(refuse("the headers of this request are for its origin only"));
+                }
                 if !bare {
                     return Err(refuse("a request with a body stays at its origin"));
                 }

@@ -292,6 +292,7 @@ impl Client {
             request = request.header(name.clone(), value.clone());
         }
         request.authorization = token.cloned();
+        request.bound = !self.inner.headers.is_empty();
         if call.method != Method::GET {
             // Others are refused for what browsers send without being asked.
             request = request.header("content-type", "application/json");

@@ -81,6 +81,12 @@ impl Context {
                 None => Ok(None),
             };
         };
+        // Its token is not for another server.
+        if let (Some(name), Some(asked)) = (name, server)
+            && context.server != asked
+        {
+            return Err(format!("the context {name:?} is of {}, not of {asked}", context.server));
+        }
         let server = file.servers.into_iter().find(|server| server.address == context.server);
         let server = server.unwrap_or_default();
         let user = file.users.into_iter().find(|user| user.name == context.user);
