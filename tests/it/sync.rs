@@ -452,9 +452,12 @@ fn resources_and_labels_limit_a_sync() {
     assert_eq!(argo.syncs()[0]["resources"], deployment);
     let (argo, _) = run(Script::default(), &["--label", "tier=front"], 0, "Healthy");
     assert_eq!(argo.syncs()[0]["resources"], deployment);
-    let (_argo, output) =
-        run(Script::default(), &["--resource", "apps:Deployment:api", "--sync", "always"], 3, "");
-    output.says("no resource matches; there are:\n  apps:Deployment:shop/web");
+    for more in ["auto", "always"] {
+        let flags = ["--resource", "apps:Deployment:api", "--sync", more];
+        let (argo, output) = run(Script::default(), &flags, 3, "");
+        output.says("no resource matches; there are:\n  apps:Deployment:shop/web");
+        assert!(argo.syncs().is_empty(), "{more}");
+    }
 }
 
 #[test]

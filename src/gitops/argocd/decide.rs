@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::ancestry::{Contains, same};
 use super::goal::{Goal, OnBusy, Refresh, Start};
 use super::model::{Application, Key, OperationState, Resource, Time, Tree};
+use super::plan::chosen;
 use super::verdict::{Action, Bad, Failure, Outcome, Question, Waiting};
 
 /// Syncs that are started at most, each for a newer head than the last.
@@ -438,6 +439,11 @@ impl Step<'_> {
             } else {
                 self.compare_again(memory, Waiting::Comparison)
             });
+        }
+        // Of what is not there, nothing differs; after a sync of ours it may be what was removed.
+        if memory.posted.is_none() {
+            let chosen = chosen(self.app, goal, memory.labelled.as_deref());
+            chosen.map_err(|problem| Action::Fail(Failure::Nothing(problem)))?;
         }
         let selected = self.selected(memory);
         let all: Vec<&Resource> = self.app.status.resources.iter().collect();

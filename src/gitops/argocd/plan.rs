@@ -29,6 +29,29 @@ pub struct Plan {
     pub retry: Option<Value>,
 }
 
+/// The resources that a sync is limited to; none if it is not. An error lists what there is.
+pub(super) fn chosen(
+    app: &Application,
+    goal: &Goal,
+    labelled: Option<&[Key]>,
+) -> Result<Vec<Key>, String> {
+    let request = &goal.request;
+    if request.resources.is_empty() && request.labels.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What is not yet in the cluster is known by its labels only from the manifests.
+    let known = app.status.resources.iter().filter(|r| !r.hook).map(|r| r.key.clone());
+    let known = known.chain(labelled.unwrap_or_default().iter().cloned());
+    let mut resources: Vec<Key> = known.filter(|key| selects(goal, labelled, key)).collect();
+    resources.sort();
+    resources.dedup();
+    if resources.is_empty() {
+        let all: Vec<String> = app.status.resources.iter().map(|r| spelt(&r.key)).collect();
+        return Err(format!("no resource matches; there are:\n  {}", all.join("\n  ")));
+    }
+    Ok(resources)
+}
+
 impl Plan {
     /// Makes the plan of a sync. Fails if resources were asked for of which there are none.
     pub fn new(
@@ -39,18 +62,7 @@ impl Plan {
     ) -> Result<Self, String> {
         let request = &goal.request;
         let policy = &app.spec.sync_policy;
-        let limited = !request.resources.is_empty() || !request.labels.is_empty();
-        // What is not yet in the cluster is known by its labels only from the manifests.
-        let known = app.status.resources.iter().filter(|r| !r.hook).map(|r| r.key.clone());
-        let known = known.chain(labelled.unwrap_or_default().iter().cloned());
-        let mut resources: Vec<Key> =
-            known.filter(|key| limited && selects(goal, labelled, key)).collect();
-        resources.sort();
-        resources.dedup();
-        if limited && resources.is_empty() {
-            let all: Vec<String> = app.status.resources.iter().map(|r| spelt(&r.key)).collect();
-            return Err(format!("no resource matches; there are:\n  {}", all.join("\n  ")));
-        }
+        let resources = chosen(app, goal, labelled)?;
         let strategy = match (request.apply_only, request.force) {
             (false, false) => None,
             (false, true) => Some(json!({ "hook": { "force": true } })),

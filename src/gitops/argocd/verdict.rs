@@ -206,6 +206,8 @@ impl Bad {
 pub enum Failure {
     /// The commits that are expected are of no source, or of too many.
     Sources(String),
+    /// Of what was asked for there is nothing.
+    Nothing(String),
     /// Somebody's operation is under way.
     Busy {
         /// Whose.
@@ -295,6 +297,7 @@ impl Failure {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Sources(_) => Kind::Usage,
+            Self::Nothing(_) => Kind::NothingMatched,
             Self::Busy { .. } => Kind::Conflict,
             Self::Window(_) => Kind::Refused,
             Self::Overtaken => Kind::Superseded,
@@ -306,7 +309,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sources(problem) => f.write_str(problem)?,
+            Self::Sources(problem) | Self::Nothing(problem) => f.write_str(problem)?,
             Self::Busy { by, revision } => {
                 write!(f, "an operation of {by} is under way")?;
                 if !revision.is_empty() {

@@ -12,6 +12,7 @@
 //! `:`, `=`, `-` or space is changed, and none with a template in it. A marker is consent, so
 //! all places of one name are changed without `--all`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Wanted;
@@ -88,6 +89,14 @@ impl std::fmt::Display for Part {
     }
 }
 
+impl Marker {
+    /// Where the value ends that it is about: in front of the comment, with blanks between, and a
+    /// comma in a flow collection.
+    pub(super) fn end_of_value(&self, text: &str) -> usize {
+        text[..self.comment.start].trim_end_matches([' ', '\t', ',']).len()
+    }
+}
+
 impl std::fmt::Display for Marker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "marker {}", self.policy)?;
@@ -101,11 +110,9 @@ pub(super) fn in_yaml(stream: &Stream) -> Vec<Marker> {
     comments.filter_map(|comment| Marker::parse(&comment.text, comment.span.clone())).collect()
 }
 
-/// The scalar that a marker is about: it ends in front of the comment, with blanks between, and a
-/// comma in a flow collection.
-pub(super) fn scalar<'a>(text: &str, stream: &'a Stream, marker: &Marker) -> Option<At<'a>> {
-    let blank = text[..marker.comment.start].trim_end_matches([' ', '\t', ',']).len();
-    let mut found = None;
+/// The scalars that a marker may be about, by where they end.
+pub(super) fn scalars(stream: &Stream) -> HashMap<usize, At<'_>> {
+    let mut found = HashMap::new();
     for root in At::roots(stream) {
         root.walk(&mut |at| {
             let single = matches!(
@@ -115,8 +122,8 @@ pub(super) fn scalar<'a>(text: &str, stream: &'a Stream, marker: &Marker) -> Opt
                     ..
                 }
             );
-            if single && at.node.span.end == blank && !at.node.span.is_empty() {
-                found = Some(at.clone());
+            if single && !at.node.span.is_empty() {
+                found.insert(at.node.span.end, at.clone());
             }
         });
     }

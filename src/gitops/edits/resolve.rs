@@ -135,15 +135,16 @@ impl<'a> Ready<'a> {
 
 fn marked(text: &str, stream: &Stream, policy: &str, wanted: &Wanted) -> Result<Matches, String> {
     let mut matches = Matches::default();
+    let scalars = marker::scalars(stream);
     for marker in marker::in_yaml(stream) {
         if marker.policy != policy {
             matches.there(marker.to_string());
             continue;
         }
-        let at: Option<At<'_>> = marker::scalar(text, stream, &marker);
+        let at = scalars.get(&marker.end_of_value(text));
         let at = at.ok_or_else(|| format!("in front of the {marker} there is no single value"))?;
         let new = marker.text(wanted, at.node.scalar().unwrap_or_default())?;
-        matches.set(&marker.to_string(), &at, new, Typing::Text);
+        matches.set(&marker.to_string(), at, new, Typing::Text);
     }
     Ok(matches)
 }
