@@ -27,6 +27,23 @@ impl Place {
     }
 }
 
+/// Where the lines of a text begin, for who asks for many of them.
+#[derive(Clone, Debug)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// The lines of a text.
+    pub fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self(std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The line of the byte at `offset`, from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)
@@ -47,5 +64,20 @@ impl YamlError {
     /// A problem at a byte of a text.
     pub fn at(text: &str, offset: usize, problem: impl Into<String>) -> Self {
         Self { place: Place::of(text, offset), problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_those_of_places() {
+        for text in ["", "a", "a\n", "\n\nb", "é\r\nb\nc"] {
+            let lines = Lines::of(text);
+            for offset in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+                assert_eq!(lines.line(offset), Place::of(text, offset).line, "{text:?} {offset}");
+            }
+        }
     }
 }

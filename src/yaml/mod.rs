@@ -23,7 +23,7 @@ mod spans;
 mod value;
 
 pub use emit::{Layout, column};
-pub use error::{Place, YamlError};
+pub use error::{Lines, Place, YamlError};
 pub use json::{MAX_TEXT, MAX_VALUES, is_merge, node_to_json, to_json};
 pub use node::{Anchor, Comment, Content, Document, Node, Stream, Style, Tag};
 pub use parse::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse};

@@ -6,7 +6,7 @@ use super::found::{Action, Matches, What, shown};
 use super::resolve::{Ready, Unfound};
 use super::{Edit, EditError, Pin, write};
 use crate::gitops::splice::Key;
-use crate::yaml::{Place, Stream, YamlError, parse};
+use crate::yaml::{Lines, Stream, YamlError, parse};
 
 /// What holds for all edits that do not say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,11 +136,8 @@ fn find(
         }
     }
     found.retain(|(_, matches)| !matches.places.is_empty());
-    let places = found.iter().flat_map(|(file, matches)| {
-        matches.places.iter().map(|place| files[*file].place(place.start, &place.label))
-    });
-    let places: Vec<String> = places.collect();
-    match (places.len(), unread) {
+    let count: usize = found.iter().map(|(_, matches)| matches.places.len()).sum();
+    match (count, unread) {
         (0, Some((file, why))) => Err(file.unread(why)),
         (0, None) => {
             if in_question == 0 {
@@ -150,7 +147,10 @@ fn find(
         }
         (1, _) => Ok(found),
         _ if ready.all() => Ok(found),
-        _ => Err(EditError::Ambiguous { edit: edit.to_string(), places }),
+        _ => {
+            let places = found.iter().flat_map(|(file, matches)| files[*file].places(matches));
+            Err(EditError::Ambiguous { edit: edit.to_string(), places: places.collect() })
+        }
     }
 }
 
@@ -206,9 +206,11 @@ impl<'a> File<'a> {
         }
     }
 
-    /// How a place is called where several files are in question.
-    fn place(&self, start: usize, label: &str) -> String {
-        format!("{}:{}: {label}", self.path, Place::of(&self.text, start).line)
+    /// How places are called where several files are in question.
+    fn places(&self, matches: &Matches) -> Vec<String> {
+        let lines = Lines::of(&self.text);
+        let places = matches.places.iter();
+        places.map(|p| format!("{}:{}: {}", self.path, lines.line(p.start), p.label)).collect()
     }
 
     fn apply(&mut self, number: usize, edit: &Edit, matches: &Matches) -> Result<(), EditError> {
@@ -229,6 +231,7 @@ impl<'a> File<'a> {
                 Err(_) => write::lines(&self.text, &actions)
                     .map_err(|problem| EditError::Unsafe { edit, path, problem })?,
             };
+        let lines = Lines::of(&self.text);
         for action in actions {
             let new = match &action.what {
                 What::Set(text, _) | What::Inside { new: text, .. } => Some(text.clone()),
@@ -241,7 +244,7 @@ impl<'a> File<'a> {
             self.changes.push(Changed {
                 edit: number,
                 place: action.label.clone(),
-                line: Place::of(&self.text, action.start).line,
+                line: lines.line(action.start),
                 old: action.old.clone().filter(|_| was),
                 new,
             });
