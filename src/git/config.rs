@@ -1,5 +1,7 @@
-//! Files in the form of git-config(1), as they stand in a repository: `.gitmodules`, `.lfsconfig`.
-//! Pure.
+//! Files in the form of git-config(1), as they stand in a repository: `config`, `.gitmodules`,
+//! `.lfsconfig`. Pure.
+
+use super::id::ObjectFormat;
 
 /// A value, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,23 @@ pub(super) fn parse(text: &str) -> Result<Vec<Value>, usize> {
         values.push(Value { section, subsection, key, text: value });
     }
     Ok(values)
+}
+
+/// The hash that a repository's configuration names; an error is about what cannot be read here.
+pub(super) fn object_format(config: &[Value]) -> Result<ObjectFormat, String> {
+    let mut format = ObjectFormat::Sha1;
+    for Value { key, text, .. } in config.iter().filter(|value| value.section == "extensions") {
+        match (key.as_str(), text.to_ascii_lowercase().as_str()) {
+            ("objectformat", "sha1") => format = ObjectFormat::Sha1,
+            ("objectformat", "sha256") => format = ObjectFormat::Sha256,
+            ("objectformat", _) => return Err(format!("its objects are named by {text}")),
+            ("refstorage", other) if other != "files" => {
+                return Err(format!("its references are kept as {text}, not as files"));
+            }
+            _ => {}
+        }
+    }
+    Ok(format)
 }
 
 /// Reads what follows `[`: the section with its subsection, and the rest.

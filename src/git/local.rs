@@ -8,16 +8,17 @@
 //! matter, so it needs neither a home directory nor `safe.directory`. What it refuses: reftables,
 //! and objects whose content is not what their id says.
 
-mod objects;
-
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::id::ObjectId;
+use super::config;
+use super::id::{ObjectFormat, ObjectId};
 use super::object::Kind;
-use objects::Objects;
+use super::pack::{PackError, Stored};
+use super::stored::{StoredObjects, text};
 
 /// Why a repository on this machine cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,9 @@ pub struct LocalRepository {
     git_dir: PathBuf,
     /// What all work trees share.
     common: PathBuf,
-    objects: Objects,
+    format: ObjectFormat,
+    /// Opened when one is wanted first.
+    objects: OnceCell<StoredObjects>,
     packed: BTreeMap<String, Packed>,
     shallow: BTreeSet<ObjectId>,
 }
@@ -122,18 +125,18 @@ impl LocalRepository {
             Some(text) => git_dir.join(text.trim_end()),
             None => git_dir.clone(),
         };
-        let config = optional(&common.join("config"))?.unwrap_or_default().to_lowercase();
-        if config.contains("refstorage") && config.contains("reftable") {
-            return Err(malformed(&git_dir, "its references are a reftable, which is not read"));
-        }
+        let path = common.join("config");
+        let config = config::parse(&optional(&path)?.unwrap_or_default());
+        let config =
+            config.map_err(|line| malformed(&path, &format!("line {line} is not understood")))?;
+        let format = config::object_format(&config).map_err(|e| malformed(&path, &e))?;
         let path = common.join("packed-refs");
         let packed = parse_packed(&optional(&path)?.unwrap_or_default());
         let packed = packed.ok_or_else(|| malformed(&path, "it is malformed"))?;
         let path = common.join("shallow");
         let shallow = optional(&path)?.unwrap_or_default().lines().map(ObjectId::parse).collect();
         let shallow = Option::ok_or_else(shallow, || malformed(&path, "it is malformed"))?;
-        let objects = Objects::new(common.join("objects"));
-        Ok(Self { git_dir, common, objects, packed, shallow })
+        Ok(Self { git_dir, common, format, objects: OnceCell::new(), packed, shallow })
     }
 
     /// What is checked out.
@@ -260,8 +263,18 @@ impl LocalRepository {
         Ok(seen)
     }
 
-    fn object(&self, id: &ObjectId) -> Result<Option<(Kind, Vec<u8>)>, LocalError> {
-        self.objects.read(id)
+    fn object(&self, id: &ObjectId) -> Result<Option<Stored>, LocalError> {
+        let dir = self.common.join("objects");
+        let failed = |error| match error {
+            PackError::Io(source) => LocalError::Read { path: dir.clone(), source },
+            PackError::Damaged(problem) => malformed(&dir, &problem),
+            PackError::Stopped => malformed(&dir, "reading was stopped"),
+        };
+        if self.objects.get().is_none() {
+            let opened = StoredObjects::open(dir.clone(), self.format).map_err(failed)?;
+            let _ = self.objects.set(opened);
+        }
+        self.objects.get().map_or(Ok(None), |objects| objects.read(id).map_err(failed))
     }
 
     fn damaged(&self, id: &ObjectId, problem: &str) -> LocalError {
@@ -307,22 +320,23 @@ fn malformed(path: &Path, problem: &str) -> LocalError {
 }
 
 fn read(path: &Path) -> Result<String, LocalError> {
-    fs::read_to_string(path).map_err(|source| LocalError::Read { path: path.to_owned(), source })
+    text(path).map_err(|source| LocalError::Read { path: path.to_owned(), source })
 }
 
 /// The text of a file that may not be there; where a directory has its name, it is not.
 fn optional(path: &Path) -> Result<Option<String>, LocalError> {
-    match fs::read_to_string(path) {
+    if path.is_dir() {
+        return Ok(None);
+    }
+    match text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound
-            | io::ErrorKind::IsADirectory
-            | io::ErrorKind::NotADirectory => Ok(None),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
             _ => Err(LocalError::Read { path: path.to_owned(), source: error }),
         },
     }
 }
 
 #[cfg(test)]
-#[path = "local/tests.rs"]
+#[path = "local_tests.rs"]
 mod tests;

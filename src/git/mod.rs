@@ -72,6 +72,7 @@ mod setup;
 mod sign;
 mod sparse;
 mod ssh;
+mod stored;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use super::object::Kind;
 use inflate::Inflate;
 
 pub(super) use build::{Base, Object, before, build};
-pub(super) use stored::StoredPack;
+pub(super) use stored::{Stored, StoredPack};
 pub(super) use write::{PackWriter, with_checksum};
 
 /// Why a pack cannot be used.

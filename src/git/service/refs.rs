@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use super::Problem;
-use super::store::{self, LocalRepository};
+use super::store::LocalRepository;
 use crate::git::id::ObjectId;
 use crate::git::object::{self, Kind};
+use crate::git::stored::text;
 
 /// What a reference points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub(super) fn all(repository: &LocalRepository) -> Result<References, Problem> {
             }
         }
     }
-    let head = store::text(repository.dir.join("HEAD")).map_err(|e| e.to_string())?;
+    let head = text(repository.dir.join("HEAD")).map_err(|e| e.to_string())?;
     match head.trim().strip_prefix("ref: ") {
         Some(target) => references.head = Some(target.trim().to_owned()),
         None => references.detached = ObjectId::parse(head.trim()),
@@ -59,15 +60,15 @@ pub(super) fn all(repository: &LocalRepository) -> Result<References, Problem> {
 
 /// What a reference is now.
 pub(super) fn read(repository: &LocalRepository, name: &str) -> Option<ObjectId> {
-    match store::text(repository.common.join(name)) {
-        Ok(text) => ObjectId::parse(text.trim()),
+    match text(repository.common.join(name)) {
+        Ok(line) => ObjectId::parse(line.trim()),
         Err(_) => packed(repository).get(name).and_then(|text| ObjectId::parse(text)),
     }
 }
 
 fn packed(repository: &LocalRepository) -> BTreeMap<String, String> {
-    let text = store::text(repository.common.join("packed-refs")).unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.starts_with(['#', '^']));
+    let packed = text(repository.common.join("packed-refs")).unwrap_or_default();
+    let lines = packed.lines().filter(|line| !line.starts_with(['#', '^']));
     lines
         .filter_map(|line| line.split_once(' '))
         .map(|(id, name)| (name.to_owned(), id.to_owned()))
@@ -90,7 +91,7 @@ fn loose(dir: &Path, name: &str, found: &mut BTreeMap<String, String>, level: us
             loose(&path, &name, found, level + 1);
         } else if kind.is_file()
             && path.extension().is_none_or(|end| end != "lock")
-            && let Ok(text) = store::text(&path)
+            && let Ok(text) = text(&path)
         {
             found.insert(name, text.trim().to_owned());
         }

@@ -15,12 +15,13 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
 use super::give::band;
-use super::store::LocalRepository;
-use super::{Problem, Say, refs, store, unheard};
+use super::store::{LocalRepository, text_of};
+use super::{Problem, Say, refs, unheard};
 use crate::git::id::ObjectId;
 use crate::git::object::{self, Commit, Kind, Mode};
-use crate::git::pack::{Pack, PackError, PackReader, PackWriter};
+use crate::git::pack::{Pack, PackReader, PackWriter};
 use crate::git::packet::{Message, Packet, Packets};
+use crate::git::stored::text;
 
 /// Hooks that may refuse a push.
 const HOOKS: [&str; 4] = ["pre-receive", "update", "reference-transaction", "proc-receive"];
@@ -86,6 +87,12 @@ fn read(message: &[u8]) -> Result<(Vec<Change>, &[u8]), Problem> {
 }
 
 fn hooks(repository: &LocalRepository) -> Result<(), Problem> {
+    if repository.config.iter().any(|value| value.section.starts_with("include")) {
+        // It may name a directory of hooks.
+        return Err(
+            "its config includes other files, which are not read; push through a server".to_owned()
+        );
+    }
     let dir = match repository.setting("core", "hookspath") {
         Some(path) if path.starts_with('~') => {
             return Err(format!(
@@ -110,20 +117,15 @@ fn hooks(repository: &LocalRepository) -> Result<(), Problem> {
 
 /// Writes the objects of a pack, if all that they lead to is there.
 fn store(repository: &LocalRepository, pack: &[u8], changes: &[Change]) -> Result<(), Problem> {
-    let text = |error: PackError| match error {
-        PackError::Damaged(problem) => problem,
-        PackError::Io(error) => error.to_string(),
-        PackError::Stopped => "it was stopped".to_owned(),
-    };
     let mut objects = HashMap::new();
     if !pack.is_empty() {
         let writer = PackWriter::in_memory(repository.format);
         let mut writer = writer.map_err(|error| error.to_string())?;
         writer.write(pack).map_err(|error| error.to_string())?;
-        let pack: Pack = writer.finish(&|| false).map_err(text)?;
+        let pack: Pack = writer.finish(&|| false).map_err(text_of)?;
         let mut reader = PackReader::new(&pack);
         for (id, kind) in pack.objects() {
-            objects.insert(id, (kind, reader.read(&id, kind).map_err(text)?));
+            objects.insert(id, (kind, reader.read(&id, kind).map_err(text_of)?));
         }
     }
     let here = |id: &ObjectId| objects.contains_key(id) || repository.has(id);
@@ -275,7 +277,7 @@ fn checked_out(repository: &LocalRepository, name: &str) -> Result<(), Problem> 
     let linked = fs::read_dir(repository.common.join("worktrees")).into_iter().flatten().flatten();
     heads.extend(linked.map(|entry| entry.path().join("HEAD")));
     let here = |head: &std::path::PathBuf| {
-        let text = store::text(head).unwrap_or_default();
+        let text = text(head).unwrap_or_default();
         text.trim().strip_prefix("ref: ").is_some_and(|target| target.trim() == name)
     };
     match heads.iter().find(|head| here(head)) {
