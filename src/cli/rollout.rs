@@ -98,13 +98,9 @@ struct Changing {
     change_cause: Option<String>,
 }
 
+/// What all have that change workloads.
 #[derive(Debug, Args)]
-struct SetImage {
-    /// Workloads, then images: KIND/NAME... CONTAINER=IMAGE...; * is every container
-    #[arg(value_name = "KIND/NAME CONTAINER=IMAGE", required = true)]
-    words: Vec<String>,
-    #[command(flatten)]
-    labels: Labels,
+struct Change {
     #[command(flatten)]
     changing: Changing,
     #[command(flatten)]
@@ -113,6 +109,17 @@ struct SetImage {
     cluster: ClusterFlags,
     #[command(flatten)]
     step: StepFlags,
+}
+
+#[derive(Debug, Args)]
+struct SetImage {
+    /// Workloads, then images: KIND/NAME... CONTAINER=IMAGE...; * is every container
+    #[arg(value_name = "KIND/NAME CONTAINER=IMAGE", required = true)]
+    words: Vec<String>,
+    #[command(flatten)]
+    labels: Labels,
+    #[command(flatten)]
+    change: Change,
 }
 
 #[derive(Debug, Args)]
@@ -147,13 +154,7 @@ struct Restart {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    changing: Changing,
-    #[command(flatten)]
-    waiting: Waiting,
-    #[command(flatten)]
-    cluster: ClusterFlags,
-    #[command(flatten)]
-    step: StepFlags,
+    change: Change,
 }
 
 #[derive(Debug, Args)]
@@ -164,13 +165,7 @@ struct Undo {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     to_revision: i64,
     #[command(flatten)]
-    changing: Changing,
-    #[command(flatten)]
-    waiting: Waiting,
-    #[command(flatten)]
-    cluster: ClusterFlags,
-    #[command(flatten)]
-    step: StepFlags,
+    change: Change,
 }
 
 #[derive(Debug, Args)]
@@ -243,33 +238,11 @@ fn set_image(flags: &SetImage) -> Result<(), CliError> {
     }
     let labels = &flags.labels;
     let names = Names::parse(&words, labels.selector.as_deref(), labels.all)?;
-    let step = flags.step.begin(&RESULTS)?;
-    let client = flags.cluster.client(&step.net)?;
-    let options = flags.changing.options();
-    let outcome = step.run(async {
-        let mut changes = Vec::new();
-        for object in rollout::find(&client, client.namespace(), &names).await? {
-            changes.push(rollout::set_image(&client, &object, &images, &options).await?);
-        }
-        follow(&step, &client, changes, &flags.changing, &flags.waiting).await
-    })?;
-    step.finish(&outcome)
+    change(&flags.change, &names, &What::Images(&images))
 }
 
 fn restart(flags: &Restart) -> Result<(), CliError> {
-    let names = flags.which.names()?;
-    let step = flags.step.begin(&RESULTS)?;
-    let client = flags.cluster.client(&step.net)?;
-    let options = flags.changing.options();
-    let now = now();
-    let outcome = step.run(async {
-        let mut changes = Vec::new();
-        for object in rollout::find(&client, client.namespace(), &names).await? {
-            changes.push(rollout::restart(&client, &object, &now, &options).await?);
-        }
-        follow(&step, &client, changes, &flags.changing, &flags.waiting).await
-    })?;
-    step.finish(&outcome)
+    change(&flags.change, &flags.which.names()?, &What::Restart(&now()))
 }
 
 fn undo(flags: &Undo) -> Result<(), CliError> {
@@ -278,14 +251,34 @@ fn undo(flags: &Undo) -> Result<(), CliError> {
     }
     // As for kubectl, 0 is the one before.
     let to = Some(flags.to_revision).filter(|to| *to > 0);
-    let names = flags.which.names()?;
+    change(&flags.change, &flags.which.names()?, &What::Undo(to))
+}
+
+/// A change of workloads.
+enum What<'a> {
+    /// Images by container.
+    Images(&'a [(String, String)]),
+    /// New pods, as of this time.
+    Restart(&'a str),
+    /// Back to a revision, or to the one before.
+    Undo(Option<i64>),
+}
+
+/// Changes each workload, then waits for all of them.
+fn change(flags: &Change, names: &Names, what: &What<'_>) -> Result<(), CliError> {
     let step = flags.step.begin(&RESULTS)?;
     let client = flags.cluster.client(&step.net)?;
     let options = flags.changing.options();
     let outcome = step.run(async {
         let mut changes = Vec::new();
-        for object in rollout::find(&client, client.namespace(), &names).await? {
-            changes.push(rollout::undo(&client, &object, to, &options).await?);
+        for object in rollout::find(&client, client.namespace(), names).await? {
+            changes.push(match what {
+                What::Images(images) => {
+                    rollout::set_image(&client, &object, images, &options).await?
+                }
+                What::Restart(now) => rollout::restart(&client, &object, now, &options).await?,
+                What::Undo(to) => rollout::undo(&client, &object, *to, &options).await?,
+            });
         }
         follow(&step, &client, changes, &flags.changing, &flags.waiting).await
     })?;
