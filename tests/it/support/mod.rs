@@ -4,6 +4,7 @@ pub(crate) mod argocd;
 pub(crate) mod base;
 mod browser;
 pub(crate) mod git;
+mod http;
 mod identity;
 mod image;
 pub(crate) mod kubernetes;

@@ -3,13 +3,15 @@
 //! what is not written down.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+
+use super::http::{Request, request};
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -127,12 +129,7 @@ impl Drop for Web {
 /// Answers the requests of a connection; a client that goes away is no one's fault.
 fn serve(stream: &TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream);
-    while let Some((method, path, headers)) = request(&mut reader) {
-        let length = headers.get("content-length").map_or(0, |l| l.parse().unwrap());
-        let mut body = vec![0; length];
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
+    while let Some(Request { method, target: path, headers, body }) = request(&mut reader) {
         let written = match shared.answers.lock().unwrap().get_mut(&path) {
             Some(answers) if answers.len() > 1 => Some(answers.remove(0)),
             Some(answers) => Some(answers[0].clone()),
@@ -164,24 +161,6 @@ fn serve(stream: &TcpStream, shared: &Shared) {
             return;
         }
     }
-}
-
-type Request = (String, String, BTreeMap<String, String>);
-
-fn request(reader: &mut impl BufRead) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let line = line.trim_end();
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    Some((method, path, headers))
 }
 
 /// Runs git's own server as a CGI program.

@@ -1,13 +1,14 @@
 //! Requests and answers.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 
 use serde_json::{Value, json};
 
 use super::types::{TYPES, api_version, discovery};
 use super::watch::{begin_watch, selected, watch};
 use super::{Asked, Handle, State, key, patch, schema};
+use crate::support::http::{self, Request};
 
 /// A connection.
 pub(crate) trait Stream: Read + Write + Send {}
@@ -52,20 +53,7 @@ pub(super) fn serve(stream: Box<dyn Stream>, handle: &Handle) {
 }
 
 pub(super) fn request(reader: &mut BufReader<Box<dyn Stream>>) -> Option<Asked> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+    let Request { method, target: path, headers, body } = http::request(reader)?;
     let body = String::from_utf8(body).ok()?;
     Some(Asked { method, path, headers, body, status: 0 })
 }
